@@ -1,0 +1,1 @@
+"""`dev` needs no environment, `test` is for pytest, `prod` has no default secrets."""

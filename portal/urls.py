@@ -1,0 +1,30 @@
+"""Every route: people's pages first, then the API, then the operators' console."""
+
+from importlib.util import find_spec
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+handler400 = "portal.errors.bad_request"
+handler403 = "portal.errors.forbidden"
+handler404 = "portal.errors.not_found"
+handler500 = "portal.errors.failed"
+
+
+def part(prefix, module):
+    return [path(prefix, include(module))] if find_spec(module) else []
+
+
+urlpatterns = [
+    *part("", "portal.dashboards.urls"),
+    *part("", "hospitals.urls"),
+    *part("", "records.urls"),
+    path("accounts/", include("allauth.urls")),
+    *part("api/v1/", "portal.api"),
+    path("api/schema/", SpectacularAPIView.as_view(permission_classes=[]), name="api-schema"),
+    path(
+        "api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema", permission_classes=[]), name="api-docs"
+    ),
+    path("admin/", admin.site.urls),
+]
