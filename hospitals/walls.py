@@ -1,0 +1,125 @@
+"""Rules that the database itself keeps: row-level security, same-tenant parents, append-only tables.
+
+Each function returns migration operations for SQLite and PostgreSQL. SQLite drops triggers when a later migration
+rebuilds the table (AlterField, RemoveField), so such a migration repeats the operation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.migrations import RunPython
+
+POLICY = "portal_tenant"
+
+
+def _operation(forward: Callable[[str], list[str]], backward: Callable[[str], list[str]]) -> RunPython:
+    def run(statements: Callable[[str], list[str]]) -> Callable[[Any, Any], None]:
+        def apply(apps: Any, editor: Any) -> None:
+            for statement in statements(editor.connection.vendor):
+                editor.execute(statement, None)
+
+        return apply
+
+    return RunPython(run(forward), run(backward))
+
+
+def rls_operations(*tables: str) -> list[RunPython]:
+    """Forced row-level security: also the owner of the table sees and writes only the open scope."""
+
+    def forward(vendor: str) -> list[str]:
+        if vendor != "postgresql":
+            return []
+        rule = (
+            "current_setting('portal.all_tenants', true) = 'on' OR hospital_id = ANY("
+            "string_to_array(nullif(current_setting('portal.hospitals', true), ''), ',')::uuid[])"
+        )
+        return [
+            statement
+            for table in tables
+            for statement in (
+                f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY',
+                f'ALTER TABLE "{table}" FORCE ROW LEVEL SECURITY',
+                f'CREATE POLICY {POLICY} ON "{table}" USING ({rule}) WITH CHECK ({rule})',
+            )
+        ]
+
+    def backward(vendor: str) -> list[str]:
+        if vendor != "postgresql":
+            return []
+        return [
+            statement
+            for table in tables
+            for statement in (
+                f'DROP POLICY IF EXISTS {POLICY} ON "{table}"',
+                f'ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY',
+                f'ALTER TABLE "{table}" DISABLE ROW LEVEL SECURITY',
+            )
+        ]
+
+    return [_operation(forward, backward)]
+
+
+def parent_operations(table: str, parents: dict[str, str]) -> list[RunPython]:
+    """{column: parent table}: the parent row has the child's hospital. Foreign-key checks bypass row-level security."""
+
+    def forward(vendor: str) -> list[str]:
+        statements = []
+        for column, parent in parents.items():
+            name = f"{table}_{column}_tenant"
+            if vendor == "postgresql":
+                statements += [
+                    f'CREATE UNIQUE INDEX IF NOT EXISTS "{parent}_tenant_key" ON "{parent}" (hospital_id, id)',
+                    f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" FOREIGN KEY (hospital_id, "{column}") '
+                    f'REFERENCES "{parent}" (hospital_id, id) DEFERRABLE INITIALLY DEFERRED',
+                ]
+            elif vendor == "sqlite":
+                statements += [
+                    f'CREATE TRIGGER "{name}_{event.lower()}" BEFORE {event} ON "{table}" '
+                    f'WHEN NEW."{column}" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "{parent}" p '
+                    f'WHERE p.id = NEW."{column}" AND p.hospital_id = NEW.hospital_id) '
+                    f"BEGIN SELECT RAISE(ABORT, 'parent of another tenant'); END"
+                    for event in ("INSERT", "UPDATE")
+                ]
+        return statements
+
+    def backward(vendor: str) -> list[str]:
+        names = [f"{table}_{column}_tenant" for column in parents]
+        if vendor == "postgresql":
+            return [f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "{name}"' for name in names]
+        return [f'DROP TRIGGER IF EXISTS "{name}_{event}"' for name in names for event in ("insert", "update")]
+
+    return [_operation(forward, backward)]
+
+
+def append_only_create(vendor: str, table: str) -> list[str]:
+    name = f"{table}_append_only"
+    if vendor == "postgresql":
+        return [
+            "CREATE OR REPLACE FUNCTION portal_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'table % is append-only', TG_TABLE_NAME; END $$",
+            f'CREATE TRIGGER "{name}_rows" BEFORE UPDATE OR DELETE ON "{table}" '
+            "FOR EACH ROW EXECUTE FUNCTION portal_append_only()",
+            f'CREATE TRIGGER "{name}_all" BEFORE TRUNCATE ON "{table}" '
+            "FOR EACH STATEMENT EXECUTE FUNCTION portal_append_only()",
+        ]
+    if vendor == "sqlite":
+        return [
+            f'CREATE TRIGGER "{name}_{event.lower()}" BEFORE {event} ON "{table}" '
+            f"BEGIN SELECT RAISE(ABORT, 'table {table} is append-only'); END"
+            for event in ("UPDATE", "DELETE")
+        ]
+    return []
+
+
+def append_only_drop(vendor: str, table: str) -> list[str]:
+    name = f"{table}_append_only"
+    if vendor == "postgresql":
+        return [f'DROP TRIGGER IF EXISTS "{name}_{part}" ON "{table}"' for part in ("rows", "all")]
+    return [f'DROP TRIGGER IF EXISTS "{name}_{event}"' for event in ("update", "delete")]
+
+
+def append_only_operations(table: str) -> list[RunPython]:
+    """Rows can be added, never changed or removed, whoever asks."""
+    return [
+        _operation(lambda vendor: append_only_create(vendor, table), lambda vendor: append_only_drop(vendor, table))
+    ]
