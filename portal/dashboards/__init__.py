@@ -1,0 +1,1 @@
+"""Pages of the four portals: read from selectors, posts call one service each."""
