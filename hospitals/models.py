@@ -22,6 +22,10 @@ def _id_field() -> models.UUIDField:
     return models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
 
 
+def _special_categories() -> list[str]:
+    return ["psychiatry"]
+
+
 class UserManager(BaseUserManager):
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         user = self.model(email=self.normalise(email), **fields)
@@ -97,6 +101,9 @@ class Organisation(models.Model):
     refusal_reason = models.TextField(blank=True, default="")
     suspended_at = models.DateTimeField(null=True, blank=True)
     suspension_reason = models.TextField(blank=True, default="")
+    # Where new records go: SUP, MED or BOTH; the special categories go to MED.
+    default_chains = models.CharField(max_length=4, default="SUP")
+    special_categories = models.JSONField(default=_special_categories, blank=True)
 
     class Meta:
         ordering = ["name"]

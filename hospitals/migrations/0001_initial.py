@@ -214,6 +214,11 @@ class Migration(migrations.Migration):
                 ("refusal_reason", models.TextField(blank=True, default="")),
                 ("suspended_at", models.DateTimeField(blank=True, null=True)),
                 ("suspension_reason", models.TextField(blank=True, default="")),
+                ("default_chains", models.CharField(default="SUP", max_length=4)),
+                (
+                    "special_categories",
+                    models.JSONField(blank=True, default=hospitals.models._special_categories),
+                ),
                 (
                     "decided_by",
                     models.ForeignKey(
