@@ -1,0 +1,74 @@
+"""Checking a record without an account: the file is read in the browser, only roots and key ids come here."""
+
+import re
+from pathlib import Path
+
+from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+import chain.selectors as chain_selectors
+from chain.errors import ChainError
+from chain.gateway import gateway
+from hospitals.selectors import signing_keys
+from records.verification.status import status_of_leaf
+
+CHECKER = Path(__file__).resolve().parents[2] / "records" / "verification" / "verify_receipt.py"
+CHAINS = ("SUP", "MED")
+
+
+@require_GET
+def verify(request: HttpRequest) -> HttpResponse:
+    return render(request, "public/verify.html")
+
+
+@require_GET
+def checker(request: HttpRequest) -> FileResponse:
+    """The offline program, the very file that the tests run."""
+    return FileResponse(CHECKER.open("rb"), as_attachment=True, content_type="text/x-python; charset=utf-8")
+
+
+@require_GET
+def trust(request: HttpRequest) -> JsonResponse:
+    """The contracts and hospital keys a receipt may name, for verify_receipt.py --trust."""
+    contracts = [
+        {"chain": name, "chain_id": item.chain_id, "name": item.name, "contract": item.address}
+        for name in CHAINS
+        for item in chain_selectors.contracts(name)
+    ]
+    return JsonResponse({"v": 1, "contracts": contracts, "keys": signing_keys()})
+
+
+@require_GET
+def anchored(request: HttpRequest) -> JsonResponse:
+    """What a chain holds about one root. Nothing here tells who asks about which file."""
+    name, root, leaf = (request.GET.get(key, "") for key in ("chain", "root", "leaf"))
+    contract, kids = request.GET.get("contract", "").lower(), request.GET.getlist("kid")[:4]
+    if (
+        name not in CHAINS
+        or not _is_hex(root, 32, "0x")
+        or not _is_hex(leaf, 32)
+        or not all(_is_hex(k, 32) for k in kids)
+    ):
+        return JsonResponse({"error": {"code": "invalid", "message": "A value is missing or malformed."}}, status=400)
+    try:
+        return JsonResponse(
+            _answer(name, bytes.fromhex(root[2:]), contract, kids) | {"status": status_of_leaf(bytes.fromhex(leaf))}
+        )
+    except ChainError:
+        return JsonResponse({"error": {"code": "chain_down", "message": "The chain does not answer."}}, status=503)
+
+
+def _answer(name: str, root: bytes, contract: str, kids: list[str]) -> dict:
+    known = {item.address.lower() for item in chain_selectors.contracts(name) if item.name == "AnchorLog"}
+    node = gateway(name)
+    answer = {"is_known": contract in known, "head": node.head().number, "anchored": None, "hospitals": {}}
+    if answer["is_known"] and (held := node.call("AnchorLog", "anchorOf", root))[0]:
+        number, count = held[0], held[2]
+        block = node.block_by_number(number)
+        answer["anchored"] = {"block_number": number, "count": count, "block_hash": "0x" + block.hash.hex()}
+    return answer | {"hospitals": signing_keys([bytes.fromhex(kid) for kid in kids])}
+
+
+def _is_hex(value: str, length: int, prefix: str = "") -> bool:
+    return bool(re.fullmatch(f"{prefix}[0-9a-f]{{{2 * length}}}", value))
