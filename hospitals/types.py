@@ -90,3 +90,31 @@ class Channel(TextChoices):
     API = "api", "API"
     TASK = "task", "Worker"
     COMMAND = "command", "Command"
+
+
+# What a personal access token may be allowed to do; never more than its owner's role.
+TOKEN_SCOPES = {
+    "records:read": "List and open records",
+    "records:write": "Upload records",
+    "grants:read": "See sharing",
+    "grants:write": "Start and stop sharing",
+    "log:read": "Read the access log",
+    "patients:read": "Find patients",
+    "patients:write": "Register patients",
+    "organisations:read": "See organisations",
+}
+
+
+class Scope(TextChoices):
+    """What a personal access token may be used for; the person's role still decides within it."""
+
+    ORGANISATIONS = "organisations:read", "See organisations and their public entries"
+    PATIENTS = "patients:read", "Find patients of the hospital"
+    RECORDS_READ = "records:read", "Read records and receipts"
+    RECORDS_WRITE = "records:write", "Upload records"
+    GRANTS_READ = "grants:read", "See what is shared with whom"
+    GRANTS_WRITE = "grants:write", "Share and stop sharing"
+    LOG = "log:read", "Read the access log"
+
+
+SCOPES = frozenset(Scope.values)

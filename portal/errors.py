@@ -1,14 +1,13 @@
 """From an exception to a status, in one JSON shape for programs and one page for people."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis.exceptions
 from django.core.exceptions import PermissionDenied
 from django.db.utils import OperationalError
-from django.http import Http404, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.http import HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.views import exception_handler
 
@@ -67,7 +66,10 @@ def problem_of(exception):
 
 
 def body(problem):
-    return {"error": {"code": problem.code, "message": f"{problem.title}. {problem.message}"}}
+    """One shape for programs: what happened, and what to do next."""
+    if problem.status == 404:
+        return {"error": {"code": "not_found", "message": "Not found.", "action": "Check the address and the id."}}
+    return {"error": {"code": problem.code, "message": f"{problem.title}.", "action": problem.message}}
 
 
 def wants_json(request):
@@ -84,30 +86,62 @@ def respond(request, problem):
     return HttpResponse(render_to_string(name, {"problem": problem}, request), status=problem.status)
 
 
+# What a program's author does about the errors that the framework finds by itself.
+API_ACTIONS = {
+    "not_authenticated": "Sign in, or send a personal access token: Authorization: Token …",
+    "authentication_failed": "Make a new personal access token, or sign in again.",
+    "permission_denied": "Your role or your token does not include this step.",
+    "method_not_allowed": "See the description of this address at /api/docs/.",
+    "unsupported_media_type": "See the accepted content types at /api/docs/.",
+    "not_acceptable": "Ask for application/json.",
+    "parse_error": "Send well-formed JSON, or a multipart form for files.",
+    "throttled": "Wait and try again.",
+    "invalid": "Correct the named fields and send it again.",
+}
+
+
 def api_exception(exception, context):
     """REST framework's handler, in our shape."""
     problem = problem_of(exception)
+    if isinstance(exception, Http404):
+        problem = NOT_FOUND
+    elif isinstance(exception, PermissionDenied):
+        problem = FORBIDDEN if not str(exception) else replace(FORBIDDEN, message=str(exception))
     if problem:
         return _api_response(exception, context, problem)
-    if isinstance(exception, Http404):
-        return _api_response(exception, context, NOT_FOUND)
-    if isinstance(exception, PermissionDenied):
-        return _api_response(exception, context, FORBIDDEN)
     response = exception_handler(exception, context)
-    if response is not None:
-        detail = response.data
-        error = {"code": "invalid", "message": "The request is not valid.", "fields": detail}
-        if isinstance(detail, dict) and set(detail) == {"detail"}:
-            error = {"code": getattr(detail["detail"], "code", "invalid"), "message": str(detail["detail"])}
-        response.data = {"error": error}
+    if response is None:
+        return None
+    code = _code_of(exception)
+    error = {
+        "code": code,
+        "message": "The request is not valid.",
+        "action": API_ACTIONS.get(code, API_ACTIONS["invalid"]),
+    }
+    if isinstance(response.data, dict) and set(response.data) == {"detail"}:
+        error["message"] = str(response.data["detail"])
+    else:
+        error["fields"] = response.data
+    response.data = {"error": error}
     return response
 
 
+def _code_of(exception):
+    codes = exception.get_codes()
+    return codes if isinstance(codes, str) else "invalid"
+
+
 def _api_response(exception, context, problem):
+    if problem.status >= 500:
+        log.error("answered %s %s for the API", problem.status, problem.code)
     replacement = APIException(detail=problem.title)
     replacement.status_code = problem.status
     response = exception_handler(replacement, context)
     response.data = body(problem)
+    if fields := getattr(exception, "fields", None):
+        response.data["error"]["fields"] = {name: [text] for name, text in fields.items()}
+    if problem.status == 416:
+        response["Content-Range"] = f"bytes */{exception.size}"
     return response
 
 

@@ -77,6 +77,10 @@ class RecordAltered(RecordsError):
         super().__init__("The stored file was altered or damaged, so it is not shown. Your administrator was told.")
 
 
+class WrapMissing(RecordAltered):
+    """No wrap of the data key for this reader."""
+
+
 class ChainUnavailable(RecordsError):
     """Consent cannot be checked now, so what rests on consent stays closed."""
 
@@ -107,3 +111,15 @@ class GrantInvalid(RecordsError):
 
 class Lost(Exception):
     """Another worker holds the row; whoever raises this leaves no trace."""
+
+
+class RangeNotSatisfiable(RecordsError):
+    """The part that was asked for lies beyond the end."""
+
+    http_status = 416
+    code = "range_not_satisfiable"
+    title = "This part of the file does not exist"
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"The file has {size} bytes. Ask for a range inside it, or for the whole file.")

@@ -365,6 +365,8 @@ def _check_manifests(receipt: dict) -> tuple[dict, bytes, list[bytes]]:
         raise Altered("The author's key is not the one that the author named.")
     if epoch.get("authored_digest") != sha256(authored_text).hex():
         raise Altered("The sealed copy belongs to another original.")
+    if epoch.get("signer_kid") != sha256(keys["epoch"]).hex():
+        raise Altered("The hospital's key is not the one that the sealed copy names.")
     if authored.get("tenant") != receipt.get("tenant"):
         raise Altered("The receipt names another hospital than the author did.")
     return authored, epoch_text, [keys["epoch"]]
@@ -468,7 +470,7 @@ def check_log(data: bytes, *, rpc_urls=(), trust=None) -> Report:
         return Report("cannot check now", [str(reason)])
 
 
-def _check_entry(entry: dict, number: int, previous: bytes) -> tuple[bytes, bytes]:
+def _check_entry(entry: dict, number: int, previous: bytes, export: dict) -> tuple[bytes, bytes]:
     """The leaf and the new link of entry `number`, or Altered with that number."""
     if not isinstance(entry, dict):
         raise Altered(f"Entry {number} is not readable.")
@@ -476,6 +478,8 @@ def _check_entry(entry: dict, number: int, previous: bytes) -> tuple[bytes, byte
     body = read_canonical(body_text, f"entry {number}")
     if body.get("patient_seq") != number:
         raise Altered(f"Entry {number} is missing.")
+    if (body.get("hospital"), body.get("patient")) != (export.get("tenant"), export.get("patient")):
+        raise Altered(f"Entry {number} belongs to another log.")
     leaf = sha256(b"\0", unhex(entry.get("salt"), 32, f"salt of entry {number}"), sha256(body_text))
     if leaf.hex() != entry.get("leaf"):
         raise Altered(f"Entry {number} was changed.")
@@ -493,7 +497,7 @@ def _check_log(data: bytes, rpc_urls: list[str], trust) -> Report:
     entries, anchors = member(export, "entries", list), member(export, "anchors", list)
     leaves, link = [], bytes(32)
     for number, entry in enumerate(entries, 1):
-        leaf, link = _check_entry(entry, number, link)
+        leaf, link = _check_entry(entry, number, link, export)
         leaves.append(leaf)
     if export.get("count") != len(entries):
         raise Altered(f"Entry {len(entries) + 1} is missing: the log should have {export.get('count')}.")

@@ -112,6 +112,7 @@ class Receipt:
                 "size": len(self.content) + 72,
                 "header": "e5" * 56,
                 "wraps_digest": "f6" * 32,
+                "signer_kid": sha(HOSPITAL.spki).hex(),
                 "reason": "created",
             }
             | self.epoch_changes
@@ -194,6 +195,8 @@ def log_export(count: int = 7, *, final: int | None = None) -> dict:
             {
                 "patient_seq": number,
                 "patient_previous_link": link.hex(),
+                "hospital": "a1" * 16,
+                "patient": "b7" * 16,
                 "action": "records.version.read",
                 "seq": number * 3,
             }

@@ -196,6 +196,7 @@ def test_parts_that_do_not_belong_together_are_altered(changes):
 def test_layers_are_bound_to_each_other_and_to_their_keys():
     assert check(Receipt(epoch_changes={"authored_digest": "00" * 32})).verdict == "altered"
     assert check(Receipt(authored_changes={"author_kid": "00" * 32})).verdict == "altered"
+    assert check(Receipt(epoch_changes={"signer_kid": "00" * 32})).verdict == "altered"
     assert check(Receipt(authored_changes={"pt_commit": "00" * 32})).verdict == "altered"
     swapped = Receipt().document
     swapped["epoch"]["signature"] = STRANGER.sign("epoch", Receipt().epoch)
@@ -376,6 +377,11 @@ def test_swapped_entries_and_a_rewritten_tail_are_noticed():
     export = log_export(7)
     export["entries"][6]["link"] = "00" * 32
     assert check_export(export).sentences[0] == "Entry 7 was changed."
+
+
+def test_entries_of_another_patient_or_hospital_do_not_pass():
+    assert check_export(log_export(3) | {"patient": "b8" * 16}).sentences[0] == "Entry 1 belongs to another log."
+    assert check_export(log_export(3) | {"tenant": "a2" * 16}).verdict == "altered"
 
 
 def test_a_tail_that_waits_for_its_block_is_pending():

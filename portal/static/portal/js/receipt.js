@@ -231,6 +231,7 @@ async function checkManifests(receipt) {
   if (epoch.manifest.authored_digest !== hex(await sha256(encoder.encode(authored.text)))) {
     throw new Altered("The sealed copy belongs to another original.");
   }
+  if (epoch.manifest.signer_kid !== epoch.kid) throw new Altered("The hospital's key is not the one that the sealed copy names.");
   if (authored.manifest.tenant !== receipt.tenant) throw new Altered("The receipt names another hospital than the author did.");
   return parts;
 }
