@@ -4,6 +4,8 @@ from importlib.util import find_spec
 
 from django.contrib import admin
 from django.urls import include, path
+from django.http import JsonResponse
+from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 handler400 = "portal.errors.bad_request"
@@ -16,11 +18,18 @@ def part(prefix, module):
     return [path(prefix, include(module))] if find_spec(module) else []
 
 
+@require_safe
+def health(request):
+    """For supervisors and load balancers: this process answers. It tells nothing else."""
+    return JsonResponse({"status": "ok"})
+
+
 urlpatterns = [
+    path("health/", health, name="health"),
     *part("", "portal.dashboards.urls"),
     *part("", "hospitals.urls"),
     *part("", "records.urls"),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("portal.urls_accounts")),
     *part("api/v1/", "portal.api"),
     path("api/schema/", SpectacularAPIView.as_view(permission_classes=[]), name="api-schema"),
     path(

@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.middleware.SessionLimits",
+    "hospitals.middleware.SecondStep",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -142,18 +143,33 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "account_place"
+ACCOUNT_ADAPTER = "hospitals.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"login": "portal.dashboards.account_forms.SignInForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SIGNUP_FORM_CLASS = "portal.forms.SignupDetails"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_UNIQUE_EMAIL = True
-ACCOUNT_EMAIL_VERIFICATION = "optional"
+# A known address gets the same answer as a new one: only its mailbox learns the difference.
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
-ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = False
+# The lock with its stated end is hospitals.lockout; these bound one network address besides.
+ACCOUNT_RATE_LIMITS = {"login_failed": "100/m/ip,12/900s/key", "login": "100/m/ip", "reauthenticate": "30/m/user"}
+MFA_ADAPTER = "hospitals.adapters.MFAAdapter"
+MFA_FORMS = {
+    "authenticate": "portal.dashboards.account_forms.SecondStepForm",
+    "reauthenticate": "portal.dashboards.account_forms.ConfirmStepForm",
+    "add_webauthn": "portal.dashboards.account_forms.PasskeyForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Hospital portal"
@@ -161,6 +177,7 @@ MFA_TOTP_TOLERANCE = 1
 MFA_WEBAUTHN_USER_VERIFICATION = "required"
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_ALLOW_UNVERIFIED_EMAIL = False
+FORM_RENDERER = "portal.forms.PortalRenderer"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 SESSION_COOKIE_AGE = 12 * 3600  # the absolute limit; the idle limit is portal.middleware.SessionLimits
@@ -197,7 +214,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "portal" / "static_root"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "portal.statics.PortalStatics"},
 }
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -226,22 +243,32 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
+# Parts that `manage.py up` starts itself unless an address for them is given.
+WEB_PORT = env.integer("PORTAL_WEB_PORT", 8000)
+EMBEDDED_CHAIN_PORTS = {
+    name: None if env.text(f"PORTAL_{name}_RPC_URL", "") else env.integer(f"PORTAL_{name}_PORT", port)
+    for name, port in (("SUP", 18545), ("MED", 18546))
+}
 CHAIN = {
     "chains": {
         name: {
-            "rpc_url": env.text(f"PORTAL_{name}_RPC_URL", f"http://127.0.0.1:{port}"),
+            "rpc_url": env.text(f"PORTAL_{name}_RPC_URL", f"http://127.0.0.1:{EMBEDDED_CHAIN_PORTS[name]}"),
             "chain_id": env.integer(f"PORTAL_{name}_CHAIN_ID", chain_id),
             "finality": env.text(f"PORTAL_{name}_FINALITY", "tag"),
             "block_time_seconds": env.integer(f"PORTAL_{name}_BLOCK_TIME_SECONDS", 1),
             "gas_price_wei": env.integer(f"PORTAL_{name}_GAS_PRICE_WEI", None),
         }
-        for name, port, chain_id in (("SUP", 18545, 31337), ("MED", 18546, 31338))
+        for name, chain_id in (("SUP", 31337), ("MED", 31338))
     },
     "deployments_dir": PORTAL_STATE / "deployments",
     "deployer_key_file": env.path("PORTAL_DEPLOYER_KEY_FILE", PORTAL_STATE / "keys" / "deployer.key"),
     "signer": "hospitals.keyring.chain_signing_key",
 }
-HOSPITALS = {}
+HOSPITALS = {
+    "root": env.text("PORTAL_ROOT", "file"),
+    "root_key_file": env.path("PORTAL_ROOT_KEY_FILE", PORTAL_STATE / "keys" / "root.key"),
+    "root_key": env.text("PORTAL_ROOT_KEY", ""),
+}
 RECORDS = {}
 
 LOGGING = {

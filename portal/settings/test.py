@@ -28,3 +28,4 @@ CHAIN = {
     "deployments_dir": PORTAL_STATE / "deployments",
     "deployer_key_file": PORTAL_STATE / "keys" / "deployer.key",
 }
+HOSPITALS = {"root_key_file": PORTAL_STATE / "keys" / "root.key", "regulator_needs_passkey": False}
