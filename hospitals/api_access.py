@@ -1,6 +1,5 @@
 """Who may call the API: session or personal access token, then the same membership, role and tenant rules as pages."""
 
-import hashlib
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -18,8 +17,9 @@ from hospitals.access import refusal_log, second_factor_missing
 from hospitals.actors import request_actor
 from hospitals.models import AccessToken
 from hospitals.roles import Permission
+from hospitals.services import token_hash
 from hospitals.tenancy import tenant, tenants
-from hospitals.types import MembershipStatus, OrganisationKind, Scope
+from hospitals.types import TOKEN_SCOPES, MembershipStatus, OrganisationKind
 
 USED_EVERY = timedelta(minutes=1)  # how exact "last used" is: a write for each request would cost more than it tells
 
@@ -33,7 +33,7 @@ class TokenAuthentication(BaseAuthentication):
         header = get_authorization_header(request).split()
         if not header or header[0].lower() != b"token":
             return None
-        digest = hashlib.sha256(header[1]).digest() if len(header) == 2 else b""
+        digest = token_hash(header[1].decode("latin-1")) if len(header) == 2 else b""
         now = timezone.now()
         token = (
             AccessToken.objects.filter(token_hash=digest, revoked_at=None, expires_at__gt=now, user__is_active=True)
@@ -55,11 +55,12 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        scopes = "; ".join(f"`{name}` {text}" for name, text in TOKEN_SCOPES.items())
         return {
             "type": "apiKey",
             "in": "header",
             "name": "Authorization",
-            "description": "A personal access token: `Token …`. It is shown once, expires, and covers named scopes.",
+            "description": f"`Token …`, a personal access token: shown once, expiring. Scopes: {scopes}.",
         }
 
 
@@ -138,4 +139,4 @@ def _read_as(request: Request) -> str:
     return "GET" if request.method == "HEAD" else request.method
 
 
-__all__ = ["ApiView", "MemberView", "PatientView", "Scope", "TokenAuthentication"]
+__all__ = ["ApiView", "MemberView", "PatientView", "TokenAuthentication"]

@@ -8,7 +8,6 @@ import uuid
 from typing import Any
 
 import rfc8785
-from chain.gateway import address_of
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chain import services as chain_services
+from chain.gateway import address_of
 from hospitals import sealing
 from hospitals.errors import KeyUnavailable
 from hospitals.models import KekVersion, KeyRecord, Membership, Organisation, Patient, User

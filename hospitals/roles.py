@@ -119,7 +119,8 @@ def decide(actor: Actor, permission: Permission) -> Decision:
     status = membership.hospital.status
     if status == OrganisationStatus.SUSPENDED and permission in NEEDS_ACTIVE_HOSPITAL:
         return Decision(False, "suspended")
-    if status not in (OrganisationStatus.ACTIVE, OrganisationStatus.SUSPENDED) and permission != P.HOME:
+    is_open = status in (OrganisationStatus.ACTIVE, OrganisationStatus.SUSPENDED)
+    if not is_open and membership.role != Role.REGULATOR and permission != P.HOME:
         return Decision(False, "not_admitted")
     return Decision(True)
 

@@ -103,18 +103,3 @@ TOKEN_SCOPES = {
     "patients:write": "Register patients",
     "organisations:read": "See organisations",
 }
-
-
-class Scope(TextChoices):
-    """What a personal access token may be used for; the person's role still decides within it."""
-
-    ORGANISATIONS = "organisations:read", "See organisations and their public entries"
-    PATIENTS = "patients:read", "Find patients of the hospital"
-    RECORDS_READ = "records:read", "Read records and receipts"
-    RECORDS_WRITE = "records:write", "Upload records"
-    GRANTS_READ = "grants:read", "See what is shared with whom"
-    GRANTS_WRITE = "grants:write", "Share and stop sharing"
-    LOG = "log:read", "Read the access log"
-
-
-SCOPES = frozenset(Scope.values)

@@ -77,7 +77,7 @@ def parent_operations(table: str, parents: dict[str, str]) -> list[RunPython]:
                     f'CREATE TRIGGER "{name}_{event.lower()}" BEFORE {event} ON "{table}" '
                     f'WHEN NEW."{column}" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "{parent}" p '
                     f'WHERE p.id = NEW."{column}" AND p.hospital_id = NEW.hospital_id) '
-                    f"BEGIN SELECT RAISE(ABORT, 'parent of another tenant'); END"
+                    f"BEGIN SELECT RAISE(ABORT, 'parent of another tenant'); END"  # noqa: S608
                     for event in ("INSERT", "UPDATE")
                 ]
         return statements

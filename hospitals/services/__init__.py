@@ -1,0 +1,54 @@
+"""Writes of this app: one function, one transaction, one log entry."""
+
+from hospitals.services.accounts import (
+    activation_create,
+    activation_redeem,
+    sessions_end,
+    token_create,
+    token_revoke,
+    user_create,
+)
+from hospitals.services.organisations import (
+    evidence_open,
+    organisation_admit,
+    organisation_apply,
+    organisation_expel,
+    organisation_refuse,
+    organisation_reinstate,
+    organisation_settings_update,
+    organisation_suspend,
+    regulator_bootstrap,
+)
+from hospitals.services.patients import (
+    patient_claim_confirm,
+    patient_claim_create,
+    patient_claim_refuse,
+    patient_link_accept,
+    patient_register,
+)
+from hospitals.services.staff import staff_end, staff_register
+
+__all__ = [
+    "activation_create",
+    "activation_redeem",
+    "evidence_open",
+    "organisation_admit",
+    "organisation_apply",
+    "organisation_expel",
+    "organisation_refuse",
+    "organisation_reinstate",
+    "organisation_settings_update",
+    "organisation_suspend",
+    "patient_claim_confirm",
+    "patient_claim_create",
+    "patient_claim_refuse",
+    "patient_link_accept",
+    "patient_register",
+    "regulator_bootstrap",
+    "sessions_end",
+    "staff_end",
+    "staff_register",
+    "token_create",
+    "token_revoke",
+    "user_create",
+]
