@@ -8,7 +8,6 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db.models import Count, Max, Q, QuerySet
-from django.utils import timezone
 
 from hospitals import roles
 from hospitals.actors import Actor
@@ -85,20 +84,6 @@ def claims_of(user: User) -> list[PatientClaim]:
 
 def tokens_of(*, user: User, membership: Membership | None = None) -> QuerySet[AccessToken]:
     return AccessToken.objects.filter(user=user, membership=membership, revoked_at=None)
-
-
-def token_find(token_hash: bytes) -> AccessToken | None:
-    """The living token with this hash; its owner, role and dates must all still hold."""
-    token = (
-        AccessToken.objects.filter(token_hash=token_hash, revoked_at=None, expires_at__gt=timezone.now())
-        .select_related("user", "membership__hospital", "membership__user")
-        .first()
-    )
-    if token is None or not token.user.is_active:
-        return None
-    if token.membership and token.membership.status != MembershipStatus.ACTIVE:
-        return None
-    return token
 
 
 # --- people and organisations

@@ -5,6 +5,7 @@ from hospitals.services.accounts import (
     activation_redeem,
     sessions_end,
     token_create,
+    token_hash,
     token_revoke,
     user_create,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "staff_end",
     "staff_register",
     "token_create",
+    "token_hash",
     "token_revoke",
     "user_create",
 ]

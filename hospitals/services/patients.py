@@ -195,8 +195,8 @@ def patient_link_accept(*, user: User, patient_id: uuid.UUID, birth_date: date) 
 def _registration_enqueue(actor: Actor, patient: Patient, preimage: bytes) -> None:
     """The doctor's signature makes the registration theirs; the organisation's account relays it."""
     address = bytes(actor.membership.chain_address)
-    commitment = gateway.keccak(bytes(12) + bytes(patient.identity_address) + bytes(patient.identity_salt))
-    lock = gateway.keccak(preimage)
+    commitment = gateway.identity_commitment(bytes(patient.identity_address), bytes(patient.identity_salt))
+    lock = gateway.lock_of(preimage)
     deadline = int(timezone.now().timestamp()) + conf().registration_deadline_seconds
     signature = gateway.registration_sign(
         keyring.chain_signing_key(address),
