@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "hospitals.middleware.SecondStep",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
@@ -146,6 +147,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "account_place"
 ACCOUNT_ADAPTER = "hospitals.adapters.AccountAdapter"
 ACCOUNT_FORMS = {"login": "portal.dashboards.account_forms.SignInForm"}
+ACCOUNT_ADAPTER = "hospitals.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_SIGNUP_FORM_CLASS = "portal.forms.SignupDetails"
@@ -170,6 +172,7 @@ MFA_FORMS = {
     "reauthenticate": "portal.dashboards.account_forms.ConfirmStepForm",
     "add_webauthn": "portal.dashboards.account_forms.PasskeyForm",
 }
+MFA_ADAPTER = "hospitals.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Hospital portal"
