@@ -14,7 +14,7 @@ class Entry:
     icon: str
     short: str = ""  # the word under the icon on phones; empty: not in the tab bar
     roles: frozenset[str] = field(default_factory=frozenset)  # empty: everybody
-    main: bool = True
+    is_last: bool = False  # stands at the foot of the side bar
 
 
 CARE = frozenset({"doctor", "nurse"})
@@ -30,6 +30,7 @@ MENUS: dict[str, tuple[Entry, ...]] = {
         Entry("hospital:jobs", _("Uploads in progress"), "list", "", CARE | {"clerk", "admin"}),
         Entry("hospital:log", _("Access log"), "eye", _("Log"), OFFICE),
         Entry("hospital:staff", _("Staff and roles"), "key", _("Staff"), OFFICE),
+        Entry("hospital:settings", _("Settings"), "cog", is_last=True),
     ),
     "patient": (
         Entry("patient:home", _("Home"), "home", _("Home")),
@@ -73,7 +74,7 @@ def menu(name: str, request: HttpRequest, current: str = "") -> list[dict]:
         if url is None or (entry.roles and role not in entry.roles):
             continue
         items.append({"url": url, "route": entry.route, "label": entry.label, "icon": entry.icon,
-                      "short": entry.short, "tab": bool(entry.short), "main": entry.main, "current": False})
+                      "short": entry.short, "tab": bool(entry.short), "is_last": entry.is_last, "current": False})
     matches = [i for i in items if i["route"] == current] or sorted(
         (i for i in items if request.path.startswith(i["url"])), key=lambda i: len(i["url"]), reverse=True)
     if matches:

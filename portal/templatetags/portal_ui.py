@@ -5,8 +5,10 @@ from datetime import date, datetime
 from typing import Any
 
 from django import forms, template
+from django.conf import settings
 from django.template.defaultfilters import date as format_date
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
@@ -57,6 +59,11 @@ def hex(value: Any) -> str:  # noqa: A001 - the tag's name in templates
     if isinstance(value, bytes | bytearray | memoryview):
         return "0x" + bytes(value).hex()
     return str(value or "")
+
+
+@register.simple_tag
+def idle_seconds() -> int:
+    return settings.SESSION_IDLE_SECONDS
 
 
 @register.filter
@@ -167,3 +174,29 @@ def widget_kind(field: forms.BoundField) -> str:
     kinds = ((forms.CheckboxSelectMultiple, "checkboxes"), (forms.RadioSelect, "radios"),
              (forms.CheckboxInput, "checkbox"), (forms.FileInput, "file"))
     return next((name for kind, name in kinds if isinstance(widget, kind)), "text")
+
+
+@register.filter
+def account_mark(user: Any) -> str:
+    """Tells an open page whether it is still the same person, without saying who."""
+    return salted_hmac("portal.account", str(user.pk)).hexdigest()[:16]
+
+
+DEVICES = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+           ("Mac OS", "Mac"), ("CrOS", "Chromebook"), ("Linux", "Linux"))
+BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+
+
+@register.filter
+def device_name(user_agent: str) -> str:
+    """Only what a person recognises: "Firefox on Windows"."""
+    system = next((name for mark, name in DEVICES if mark in user_agent), "")
+    browser = next((name for mark, name in BROWSERS if mark in user_agent), "")
+    if browser and system:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return browser or system or _("Another program")
+
+
+@register.filter
+def device_icon(user_agent: str) -> str:
+    return "phone" if any(mark in user_agent for mark in ("iPhone", "Android", "iPad")) else "laptop"

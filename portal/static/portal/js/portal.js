@@ -51,4 +51,21 @@ tellOffline();
 // A page kept by the browser must not show clinical data after sign-out: Back asks the server again.
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
+// Parts that need scripts (passkeys) show only when there are some.
+for (const part of document.querySelectorAll("[data-needs-script]")) part.hidden = false;
+
+// A passkey that was cancelled or refused: say so where the person looks.
+document.addEventListener("allauth.error", (event) => {
+  event.preventDefault();
+  document.getElementById("p-passkey-error")?.remove();
+  const note = document.createElement("p");
+  note.id = "p-passkey-error";
+  note.className = "p-errtext";
+  note.setAttribute("role", "alert");
+  note.textContent = "The passkey was not used. Try again, or sign in another way.";
+  (document.querySelector("#passkey_login, #mfa_webauthn_add, #mfa_webauthn_authenticate, #mfa_webauthn_reauthenticate")
+    ?? document.querySelector("main h1")).after(note);
+});
+
+if (document.body.dataset.alive) import("./idle.js");
 if (document.querySelector("form[data-upload]")) import("./upload.js");
