@@ -10,9 +10,7 @@ class FixedBinaryField(models.BinaryField):
 
     size: int
 
-    def from_db_value(
-        self, value: Any, expression: Any, connection: Any
-    ) -> bytes | None:
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> bytes | None:
         return None if value is None else bytes(value)
 
     def to_python(self, value: Any) -> bytes | None:
@@ -20,19 +18,13 @@ class FixedBinaryField(models.BinaryField):
             value = bytes.fromhex(value.removeprefix("0x"))
         return None if value is None else bytes(value)
 
-    def get_db_prep_value(
-        self, value: Any, connection: Any, prepared: bool = False
-    ) -> Any:
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         if value is not None:
             if not isinstance(value, (bytes, bytearray, memoryview)):
-                raise TypeError(
-                    f"{self.name or 'value'} takes bytes, not {type(value).__name__}"
-                )
+                raise TypeError(f"{self.name or 'value'} takes bytes, not {type(value).__name__}")
             value = bytes(value)
             if len(value) != self.size:
-                raise ValueError(
-                    f"{self.name or 'value'} takes {self.size} bytes, not {len(value)}"
-                )
+                raise ValueError(f"{self.name or 'value'} takes {self.size} bytes, not {len(value)}")
         return super().get_db_prep_value(value, connection, prepared)
 
     def value_to_string(self, obj: models.Model) -> str:

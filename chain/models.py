@@ -105,9 +105,7 @@ class ChainEvent(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["chain", "block_hash", "log_index"], name="chain_event_place"
-            ),
+            models.UniqueConstraint(fields=["chain", "block_hash", "log_index"], name="chain_event_place"),
         ]
         indexes = [
             models.Index(
@@ -131,9 +129,7 @@ class ProjectorCursor(models.Model):
     log_index = models.IntegerField(default=-1)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["name", "chain"], name="chain_projector")
-        ]
+        constraints = [models.UniqueConstraint(fields=["name", "chain"], name="chain_projector")]
 
     def __str__(self) -> str:
         return f"{self.name} {self.chain} {self.block_number}/{self.log_index}"
@@ -159,9 +155,7 @@ class Account(models.Model):
     next_account_nonce = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["chain", "address"], name="chain_account")
-        ]
+        constraints = [models.UniqueConstraint(fields=["chain", "address"], name="chain_account")]
 
     def __str__(self) -> str:
         return f"{self.chain} 0x{bytes(self.address).hex()}"
@@ -222,9 +216,7 @@ class Transaction(models.Model):
                 condition=Q(state__in=["broadcast", "mined"]),
                 name="chain_transaction_open",
             ),
-            models.Index(
-                fields=["chain", "block_number"], name="chain_transaction_block"
-            ),
+            models.Index(fields=["chain", "block_number"], name="chain_transaction_block"),
         ]
 
     def __str__(self) -> str:
@@ -234,9 +226,7 @@ class Transaction(models.Model):
 class Attempt(models.Model):
     """Signed bytes, stored before their first send; a fee bump adds one, never changes one."""
 
-    transaction = models.ForeignKey(
-        Transaction, on_delete=models.PROTECT, related_name="attempts"
-    )
+    transaction = models.ForeignKey(Transaction, on_delete=models.PROTECT, related_name="attempts")
     tx_hash = Bytes32Field(unique=True)
     raw = models.BinaryField()
     max_fee = models.DecimalField(max_digits=78, decimal_places=0)
@@ -258,9 +248,7 @@ class OutboxItem(models.Model):
     ref = models.CharField(max_length=64, unique=True)
     leaf = Bytes32Field(null=True, blank=True)
     payload = models.JSONField(default=dict, blank=True)
-    state = models.CharField(
-        max_length=10, choices=ItemState.choices, default=ItemState.QUEUED
-    )
+    state = models.CharField(max_length=10, choices=ItemState.choices, default=ItemState.QUEUED)
     transaction = models.ForeignKey(
         Transaction,
         null=True,
@@ -276,13 +264,10 @@ class OutboxItem(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(state__in=["queued", "failed"])
-                | Q(transaction__isnull=False),
+                condition=Q(state__in=["queued", "failed"]) | Q(transaction__isnull=False),
                 name="chain_item_in_flight_has_transaction",
             ),
-            models.UniqueConstraint(
-                fields=["transaction", "leaf_index"], name="chain_item_leaf_index"
-            ),
+            models.UniqueConstraint(fields=["transaction", "leaf_index"], name="chain_item_leaf_index"),
         ]
         indexes = [
             models.Index(

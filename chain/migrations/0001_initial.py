@@ -1,8 +1,10 @@
-import chain.fields
+import uuid
+
 import django.db.models.deletion
 import django.utils.timezone
-import uuid
 from django.db import migrations, models
+
+import chain.fields
 
 
 class Migration(migrations.Migration):
@@ -87,19 +89,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "chain",
-                    models.CharField(
-                        choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8
-                    ),
+                    models.CharField(choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8),
                 ),
                 ("address", chain.fields.AddressField()),
                 ("next_account_nonce", models.BigIntegerField(default=0)),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("chain", "address"), name="chain_account"
-                    )
-                ],
+                "constraints": [models.UniqueConstraint(fields=("chain", "address"), name="chain_account")],
             },
         ),
         migrations.CreateModel(
@@ -116,9 +112,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "chain",
-                    models.CharField(
-                        choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8
-                    ),
+                    models.CharField(choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8),
                 ),
                 ("hash", chain.fields.Bytes32Field()),
                 ("number", models.BigIntegerField()),
@@ -128,9 +122,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
-                    models.UniqueConstraint(
-                        fields=("chain", "hash"), name="chain_block_hash"
-                    ),
+                    models.UniqueConstraint(fields=("chain", "hash"), name="chain_block_hash"),
                     models.UniqueConstraint(
                         condition=models.Q(("is_canonical", True)),
                         fields=("chain", "number"),
@@ -153,9 +145,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "chain",
-                    models.CharField(
-                        choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8
-                    ),
+                    models.CharField(choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8),
                 ),
                 ("block_hash", chain.fields.Bytes32Field()),
                 ("block_number", models.BigIntegerField()),
@@ -200,19 +190,13 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=60)),
                 (
                     "chain",
-                    models.CharField(
-                        choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8
-                    ),
+                    models.CharField(choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8),
                 ),
                 ("block_number", models.BigIntegerField(default=-1)),
                 ("log_index", models.IntegerField(default=-1)),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("name", "chain"), name="chain_projector"
-                    )
-                ],
+                "constraints": [models.UniqueConstraint(fields=("name", "chain"), name="chain_projector")],
             },
         ),
         migrations.CreateModel(
@@ -229,9 +213,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "chain",
-                    models.CharField(
-                        choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8
-                    ),
+                    models.CharField(choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8),
                 ),
                 ("sender", chain.fields.AddressField()),
                 ("account_nonce", models.BigIntegerField()),
@@ -306,9 +288,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "chain",
-                    models.CharField(
-                        choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8
-                    ),
+                    models.CharField(choices=[("SUP", "SUPchain"), ("MED", "MEDchain")], max_length=8),
                 ),
                 ("sender", chain.fields.AddressField()),
                 (
@@ -376,9 +356,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="transaction",
-            index=models.Index(
-                fields=["chain", "block_number"], name="chain_transaction_block"
-            ),
+            index=models.Index(fields=["chain", "block_number"], name="chain_transaction_block"),
         ),
         migrations.AddConstraint(
             model_name="transaction",
@@ -420,8 +398,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="outboxitem",
-            constraint=models.UniqueConstraint(
-                fields=("transaction", "leaf_index"), name="chain_item_leaf_index"
-            ),
+            constraint=models.UniqueConstraint(fields=("transaction", "leaf_index"), name="chain_item_leaf_index"),
         ),
     ]

@@ -1,0 +1,257 @@
+"""Deploys the contracts once for each chain, from a journal that a killed run leaves behind for the next one.
+
+Signed bytes are in the journal before they are sent, so whatever was sent can be sent again and nothing twice.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rlp
+from eth_utils import keccak, to_checksum_address
+
+from chain import artefacts, codec
+from chain.artefacts import deployment_path
+from chain.conf import conf
+from chain.errors import AccountNonceTooLow, AlreadyKnown, ChainError, DeploymentMismatch, Reverted
+from chain.gateway import Gateway, gateway
+from chain.signing import address_of, sign_transaction
+from chain.types import Receipt, hex0x
+
+REGULATOR_ROLE = 1
+REGULATOR_FUNCTIONS = (
+    "admitOrganisation",
+    "suspendOrganisation",
+    "reinstateOrganisation",
+    "expelOrganisation",
+    "confirmRecovery",
+    "rejectRecovery",
+)
+ANNOUNCED = ("Registry", "AnchorLog", "AccessLog", "Consents", "RecordStore")
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    contract: str
+    function: str = ""  # empty: creation
+
+
+def steps() -> list[Step]:
+    return [
+        *(Step(f"deploy {name}", name) for name in artefacts.NAMES),
+        Step("regulator functions", "AccessManager", "setTargetFunctionRole"),
+        Step("regulator role", "AccessManager", "grantRole"),
+        *(Step(f"announce {name}", name, "announceRelease") for name in ANNOUNCED),
+    ]
+
+
+def deployer_key() -> bytes:
+    path = conf().deployer_key_file
+    try:
+        return bytes.fromhex(path.read_text().strip().removeprefix("0x"))
+    except FileNotFoundError:
+        raise DeploymentMismatch(f"the deployer's key file {path.name} is missing (PORTAL_DEPLOYER_KEY_FILE)") from None
+    except ValueError:
+        raise DeploymentMismatch(f"the deployer's key file {path.name} does not hold 64 hex digits") from None
+
+
+def write_durably(path: Path, data: dict[str, Any]) -> None:
+    """The old file or the new one, never half of either, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_suffix(".tmp")
+    with open(draft, "w") as stream:
+        stream.write(json.dumps(data, indent=2) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class Deployer:
+    def __init__(self, chain: str, *, version: int, say: Callable[[str], None], wait: Callable[[], None]) -> None:
+        self.chain = chain
+        self.conf = conf().chain(chain)
+        self.node: Gateway = gateway(chain)
+        self.version = version
+        self.say = say
+        self.wait = wait
+        self.key = deployer_key()
+        self.address = address_of(self.key)
+        self.path = deployment_path(self.conf.chain_id)
+        self.journal_path = self.path.with_suffix(".journal.json")
+        self.journal = self._journal()
+
+    def _journal(self) -> dict[str, Any]:
+        look = self.node.look()
+        if look.chain_id != self.conf.chain_id:
+            raise DeploymentMismatch(
+                f"{self.chain}: the node is on chain id {look.chain_id}, the settings say {self.conf.chain_id}"
+            )
+        if self.journal_path.exists():
+            journal = json.loads(self.journal_path.read_text())
+            if journal["genesis_hash"] != hex0x(look.genesis_hash) or journal["deployer"] != hex0x(self.address):
+                raise DeploymentMismatch(
+                    f"{self.chain}: {self.journal_path.name} is from another chain or deployer; move it away first"
+                )
+            self.version = journal["version"]
+            return journal
+        return {
+            "chain": self.chain,
+            "chain_id": look.chain_id,
+            "genesis_hash": hex0x(look.genesis_hash),
+            "deployer": hex0x(self.address),
+            "version": self.version,
+            "first_nonce": self.node.transaction_count(self.address, "pending"),
+            "steps": [],
+        }
+
+    def run(self) -> None:
+        wanted = steps()
+        for number, step in enumerate(wanted, 1):
+            done = len(self.journal["steps"])
+            if number > done:
+                self._prepare(step)
+            self.say(f"  {number}/{len(wanted)} {step.name}")
+            self._send(self.journal["steps"][number - 1])
+        receipts = self._finish(len(wanted))
+        self._record(receipts)
+
+    def address_at(self, contract: str) -> bytes:
+        nonce = self.journal["first_nonce"] + artefacts.NAMES.index(contract)
+        return keccak(rlp.encode([self.address, nonce]))[12:]
+
+    def _data(self, step: Step) -> tuple[bytes | None, bytes]:
+        """Where a step goes and what it carries."""
+        if not step.function:
+            named = dict(artefacts.CONTRACTS)[step.contract]
+            args = [self.address if name == "deployer" else self.address_at(name) for name in named]
+            return None, codec.constructor_data(step.contract, args)
+        if step.function == "announceRelease":
+            to, name = "Registry", step.contract.encode().ljust(32, b"\0")
+            code = self.node.code(self.address_at(step.contract))
+            args = [name, self.version, self.address_at(step.contract), keccak(code)]
+        elif step.function == "grantRole":
+            to, args = "AccessManager", [REGULATOR_ROLE, self.address, 0]
+        else:
+            to = "AccessManager"
+            selectors = [codec.function("Registry", name).selector for name in REGULATOR_FUNCTIONS]
+            args = [self.address_at("Registry"), selectors, REGULATOR_ROLE]
+        return self.address_at(to), codec.function(to, step.function).encode(args)
+
+    def _prepare(self, step: Step) -> None:
+        to, data = self._data(step)
+        try:
+            gas = self.node.estimate(sender=self.address, to=to, data=data)
+        except Reverted:
+            # It may stand on steps that are sent but not in a block yet.
+            self._finish(len(self.journal["steps"]))
+            to, data = self._data(step)
+            gas = self.node.estimate(sender=self.address, to=to, data=data)
+        if step.function == "announceRelease" and not self.node.code(self.address_at(step.contract)):
+            self._finish(len(self.journal["steps"]))
+            to, data = self._data(step)
+        nonce = self.journal["first_nonce"] + len(self.journal["steps"])
+        signed = sign_transaction(
+            self.key,
+            chain_id=self.conf.chain_id,
+            account_nonce=nonce,
+            to=to,
+            value=0,
+            data=data,
+            gas_limit=gas * (100 + conf().gas_margin_percent) // 100,
+            fees=self.node.fees(),
+        )
+        self.journal["steps"].append(
+            {"name": step.name, "nonce": nonce, "tx_hash": hex0x(signed.tx_hash), "raw": hex0x(signed.raw)}
+        )
+        write_durably(self.journal_path, self.journal)
+
+    def _send(self, entry: dict[str, Any]) -> None:
+        try:
+            self.node.send_raw(bytes.fromhex(entry["raw"][2:]))
+        except AlreadyKnown:
+            return
+        except AccountNonceTooLow:
+            if self.node.receipt(bytes.fromhex(entry["tx_hash"][2:])) is None:
+                raise DeploymentMismatch(
+                    f"{self.chain}: another transaction of the deployer took the place of '{entry['name']}'; "
+                    f"move {self.journal_path.name} away and deploy again"
+                ) from None
+
+    def _finish(self, count: int) -> list[Receipt]:
+        """Waits until the first `count` steps are in blocks; sends again what the node has lost."""
+        entries = self.journal["steps"][:count]
+        hashes = [bytes.fromhex(entry["tx_hash"][2:]) for entry in entries]
+        deadline = time.monotonic() + conf().stuck_seconds
+        while True:
+            receipts = self.node.receipts(hashes) if hashes else []
+            for entry, receipt in zip(entries, receipts, strict=True):
+                if receipt is not None and not receipt.is_success:
+                    raise ChainError(f"{self.chain}: '{entry['name']}' was refused by the chain ({entry['tx_hash']})")
+            missing = [entry for entry, receipt in zip(entries, receipts, strict=True) if receipt is None]
+            if not missing:
+                return [receipt for receipt in receipts if receipt is not None]
+            if time.monotonic() > deadline:
+                raise ChainError(
+                    f"{self.chain}: '{missing[0]['name']}' is in no block yet; run the command again later"
+                )
+            self._send(missing[0])
+            self.wait()
+
+    def _record(self, receipts: list[Receipt]) -> None:
+        contracts = {}
+        for name, receipt in zip(artefacts.NAMES, receipts, strict=False):
+            code = self.node.code(self.address_at(name))
+            if receipt.contract_address != self.address_at(name) or not code:
+                raise ChainError(f"{self.chain}: {name} is not where it was expected")
+            built = artefacts.artefact(name)
+            contracts[name] = {
+                "address": to_checksum_address(self.address_at(name)),
+                "version": self.version,
+                "block_number": receipt.block_number,
+                "tx_hash": hex0x(receipt.tx_hash),
+                "code_hash": hex0x(keccak(code)),
+                "source_hash": built["sourceHash"],
+                "compiler": built["compiler"],
+                "abi": f"contracts/build/{name}.json",
+            }
+        setup = [
+            {"name": entry["name"], "tx_hash": entry["tx_hash"], "block_number": receipt.block_number}
+            for entry, receipt in list(zip(self.journal["steps"], receipts, strict=True))[len(contracts) :]
+        ]
+        write_durably(
+            self.path,
+            {
+                **{key: self.journal[key] for key in ("chain", "chain_id", "genesis_hash", "deployer")},
+                "contracts": contracts,
+                "setup": setup,
+            },
+        )
+        self.journal_path.unlink()
+
+
+def deploy(
+    chain: str,
+    *,
+    again: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    wait: Callable[[], None] = lambda: time.sleep(0.1),
+) -> bool:
+    """Deploys, or finishes a deployment that was cut off; False when everything stood already."""
+    path = deployment_path(conf().chain(chain).chain_id)
+    version = 1
+    if path.exists() and not path.with_suffix(".journal.json").exists():
+        if not again:
+            return False
+        version = 1 + max(item["version"] for item in json.loads(path.read_text())["contracts"].values())
+    Deployer(chain, version=version, say=say, wait=wait).run()
+    return True
