@@ -2,42 +2,80 @@
 
 import re
 
-from django.http import HttpRequest
-from django.utils.http import parse_etags
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.http import content_disposition_header, quote_etag
 
+from hospitals.actors import Actor
+from hospitals.tenancy import tenant
+from records import gate
 from records.errors import RangeNotSatisfiable
+from records.models import Epoch, Purpose, RecordVersion
 
 # The only kinds a browser may draw in place; everything else is saved, whatever it says it is.
 INLINE_TYPES = frozenset({"image/png", "image/jpeg"})
-RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
+NOWHERE = 1 << 62
+RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 # Marks that turn the reading direction or end a line could make a name look like another one.
 DECEIVING = re.compile("[\x00-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069/\\\\]")
 
 
-def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """[start, end) of a single byte range; None: send the whole. Raises RangeNotSatisfiable (RFC 9110, 14.2)."""
+def parse_range(header: str | None) -> tuple[int | None, int | None]:
+    """(start, end) for the gate: end is exclusive, a negative start counts from the end, (None, None) is the whole.
+
+    A header that is malformed, of another unit or names several ranges may be ignored (RFC 9110, 14.2), and is.
+    """
     match = RANGE.fullmatch(header.strip()) if header else None
-    if match is None:  # absent, malformed, another unit or several ranges: a server may ignore all of these
-        return None
+    if match is None:
+        return None, None
     first, last, suffix = match.groups()
     if suffix is not None:
-        start, end = max(0, size - int(suffix)), size
-    else:
-        start = int(first)
-        end = min(int(last) + 1, size) if last else size
-        if last and int(last) < start:
-            return None
-    if start >= size or start >= end:
-        raise RangeNotSatisfiable(size)
-    return start, end
+        return (-int(suffix), None) if int(suffix) else (NOWHERE, None)
+    if last and int(last) < int(first):
+        return None, None
+    return int(first), int(last) + 1 if last else None
 
 
-def wanted_range(request: HttpRequest, *, size: int, etag: str) -> tuple[int, int] | None:
-    """A range counts only when the copy that the client continues is still the same one."""
+def deliver(
+    request: HttpRequest,
+    *,
+    actor: Actor,
+    version: RecordVersion,
+    purpose: str = Purpose.TREATMENT,
+    action: str = "download",
+    inline: bool = False,
+) -> HttpResponse:
+    """The bytes that the gate releases to this person, or the part that the request names."""
+    start, end = parse_range(request.headers.get("Range")) if _range_counts(request, version) else (None, None)
+    try:
+        release = gate.release(actor=actor, version=version, purpose=purpose, action=action, start=start, end=end)
+    except gate.RangeUnsatisfiable as error:
+        raise RangeNotSatisfiable(error.size) from error
+    is_drawn = inline and release.media_type in INLINE_TYPES
+    is_part = (start, end) != (None, None)
+    response = StreamingHttpResponse(release.chunks, status=206 if is_part else 200, content_type=release.media_type)
+    response["Content-Length"] = release.end - release.start
+    response["Content-Disposition"] = content_disposition_header(not is_drawn, safe_name(release.filename))
+    response["Accept-Ranges"] = "bytes"
+    response["ETag"] = quote_etag(release.etag)
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["Cross-Origin-Resource-Policy"] = "same-origin"
+    if is_part:
+        response["Content-Range"] = release.content_range
+    return response
+
+
+def _range_counts(request: HttpRequest, version: RecordVersion) -> bool:
+    """A part counts only when the copy that the client goes on with is of the same sealed bytes."""
+    if request.method != "GET":
+        return False
     condition = request.headers.get("If-Range")
-    if request.method != "GET" or (condition and etag not in parse_etags(condition)):
-        return None
-    return parse_range(request.headers.get("Range"), size)
+    if condition is None:
+        return True
+    with tenant(version.hospital_id):
+        epoch = Epoch.objects.filter(version=version, number=version.epoch).first()
+    return epoch is not None and condition.strip() == quote_etag(bytes(epoch.ciphertext_digest).hex())
 
 
 def safe_name(name: str) -> str:
