@@ -10,3 +10,10 @@ env.default_settings("portal.settings.dev")
 app = Celery("portal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(lambda: settings.INSTALLED_APPS)
+
+app.conf.beat_schedule = {
+    # A task that waited longer than its period is worthless: the next one does the same work.
+    "records.sweep": {"task": "records.sweep", "schedule": 5, "options": {"expires": 5}},
+    "records.scrub": {"task": "records.scrub", "schedule": 3600, "options": {"expires": 3600}},
+    "records.verify_again": {"task": "records.verify_again", "schedule": 86400, "options": {"expires": 3600}},
+}

@@ -207,6 +207,7 @@ class Stack:
         beat = [f"{here}/celery", "-A", "portal", "beat", "--loglevel", "WARNING", "-s", schedule, "--pidfile="]
         self.start(Part("sender", [python, manage, "chain_send"], 1))
         self.start(Part("indexer", [python, manage, "chain_index"], 1))
+        self.start(Part("projector", [python, manage, "project"], 1))
         self.start(Part("web", web, 3))
         self.start(Part("worker", worker, 2, stop_seconds=30))
         self.start(Part("beat", beat, 3))
@@ -288,7 +289,7 @@ class Stack:
 
     def _rpc(self, name, method, *params):
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = httpx.post(settings.CHAIN["chains"][name]["rpc_url"], json=body, timeout=5).json()
+        answer = httpx.post(settings.CHAIN["chains"][name]["rpc_url"], json=body, timeout=5, trust_env=False).json()
         if "error" in answer:
             raise StackError(f"{name}chain refused {method}: {answer['error'].get('message', 'no reason given')}.")
         return answer["result"]
@@ -307,7 +308,7 @@ class Stack:
 
     def _web_answers(self):
         try:
-            return httpx.get(f"http://127.0.0.1:{settings.WEB_PORT}/health/", timeout=5).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{settings.WEB_PORT}/health/", timeout=5, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 
