@@ -1,0 +1,347 @@
+"""The regulator's console: who is admitted, what the contracts are, how the chains are. Never clinical content."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
+
+from chain import selectors as chain_selectors
+from chain.errors import RpcUnavailable
+from hospitals import services
+from hospitals.access import regulator_required
+from hospitals.errors import HospitalsError, Invalid
+from hospitals.models import Membership, Organisation
+from hospitals.roles import Permission
+from hospitals.tenancy import all_tenants
+from hospitals.types import MembershipStatus, OrganisationKind, OrganisationStatus
+from portal.dashboards.public import ApplicationForm
+from portal.dashboards.viewer import CHAINS, chain_state
+from records import ingest, oversight
+
+ROWS_A_PAGE = 50
+STATES = [
+    ("pending", gettext_lazy("Pending")),
+    ("final", gettext_lazy("Confirmed")),
+    ("superseded", gettext_lazy("Superseded")),
+    ("withdrawn", gettext_lazy("Entered in error")),
+    ("erased", gettext_lazy("Erased")),
+]
+
+
+class AdmitForm(forms.Form):
+    evidence = forms.FileField(
+        label=gettext_lazy("Evidence for your decision"),
+        required=False,
+        help_text=gettext_lazy("The licence you checked, as PDF or picture. Only its seal goes to the chains."),
+    )
+    clean_evidence = ApplicationForm.clean_evidence
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=1000,
+        help_text=gettext_lazy("At least 10 characters. It is kept in the log."),
+    )
+
+
+class QueryForm(forms.Form):
+    hospital = forms.ChoiceField(label=gettext_lazy("Hospital"), required=False)
+    state = forms.ChoiceField(
+        label=gettext_lazy("State"), required=False, choices=[("", gettext_lazy("Any state")), *STATES]
+    )
+    chain = forms.ChoiceField(
+        label=gettext_lazy("Chain"),
+        required=False,
+        choices=[("", gettext_lazy("Both chains")), ("SUP", "SUPchain"), ("MED", "MEDchain")],
+    )
+    since = forms.DateField(
+        label=gettext_lazy("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+    until = forms.DateField(
+        label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        hospitals = (
+            Organisation.objects.filter(kind=OrganisationKind.HOSPITAL).order_by("name").values_list("slug", "name")
+        )
+        self.fields["hospital"].choices = [("", _("All hospitals")), *hospitals]
+
+
+@require_safe
+@regulator_required(Permission.HOME)
+def home(request: HttpRequest) -> HttpResponse:
+    with all_tenants("regulator's overview: counts only"):
+        figures, hours = oversight.statistics(months=1), oversight.anchors_per_hour(hours=15)
+    top = max((hour["SUP"] + hour["MED"] for hour in hours), default=0) or 1
+    return render(
+        request,
+        "regulator/home.html",
+        {
+            "figures": figures,
+            "admitted": sum(row.hospital.status == OrganisationStatus.ACTIVE for row in figures.hospitals),
+            "waiting": _applications().filter(status=OrganisationStatus.APPLIED).count(),
+            "applications": _applications().filter(status=OrganisationStatus.APPLIED)[:5],
+            "chains": _chains(),
+            "bars": _bars(hours, top),
+            "hours": hours,
+            "now": timezone.now(),
+        },
+    )
+
+
+@require_safe
+@regulator_required(Permission.APPLICATION_DECIDE)
+def applications(request: HttpRequest) -> HttpResponse:
+    waiting = [OrganisationStatus.APPLIED, OrganisationStatus.ADMITTING]
+    return render(
+        request,
+        "regulator/applications.html",
+        {
+            "waiting": _applications().filter(status__in=waiting),
+            "decided": _applications().exclude(status__in=waiting).order_by("-decided_at")[:50],
+        },
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@regulator_required(Permission.APPLICATION_DECIDE)
+def application(request: HttpRequest, slug: str) -> HttpResponse:
+    organisation = get_object_or_404(_applications(), slug=slug)
+    is_refusal = request.method == "POST" and request.POST.get("decision") == "refuse"
+    admit = AdmitForm(request.POST if request.method == "POST" and not is_refusal else None, request.FILES or None)
+    refuse = ReasonForm(request.POST if is_refusal else None)
+    if request.method == "POST":
+        if is_refusal and refuse.is_valid():
+            done = _act(
+                request,
+                refuse,
+                lambda: services.organisation_refuse(
+                    actor=request.actor, organisation=organisation, reason=refuse.cleaned_data["reason"]
+                ),
+            )
+            if done:
+                messages.success(
+                    request, _("%(name)s was refused. The reason is in the log.") % {"name": organisation.name}
+                )
+                return redirect("regulator:applications")
+        elif not is_refusal and admit.is_valid():
+            upload = admit.cleaned_data["evidence"]
+            evidence = {"evidence_name": upload.name, "evidence": ingest.upload_bytes(upload)} if upload else {}
+            done = _act(
+                request,
+                admit,
+                lambda: services.organisation_admit(actor=request.actor, organisation=organisation, **evidence),
+            )
+            if done:
+                messages.success(
+                    request,
+                    _("Admitted. %(name)s can start as soon as both chains have confirmed it, in about ten seconds.")
+                    % {"name": organisation.name},
+                )
+                return redirect("regulator:organisation", organisation.slug)
+    status = 422 if admit.errors or refuse.errors else 200
+    return render(
+        request,
+        "regulator/application.html",
+        {
+            "organisation": organisation,
+            "admit": admit,
+            "refuse": refuse,
+            "is_open": organisation.status == OrganisationStatus.APPLIED,
+        },
+        status=status,
+    )
+
+
+@require_safe
+@regulator_required(Permission.APPLICATION_DECIDE)
+def evidence(request: HttpRequest, slug: str) -> HttpResponse:
+    organisation = get_object_or_404(_applications(), slug=slug)
+    if not organisation.evidence_sealed:
+        raise Http404
+    response = HttpResponse(
+        services.evidence_open(actor=request.actor, organisation=organisation), content_type="application/octet-stream"
+    )
+    response.headers["Content-Disposition"] = 'attachment; filename="evidence"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@require_safe
+@regulator_required(Permission.ORGANISATION_SUPERVISE)
+def organisations(request: HttpRequest) -> HttpResponse:
+    with all_tenants("regulator's list of organisations: counts only"):
+        figures = oversight.statistics(months=1)
+    return render(request, "regulator/organisations.html", {"rows": figures.hospitals})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@regulator_required(Permission.ORGANISATION_SUPERVISE)
+def organisation(request: HttpRequest, slug: str) -> HttpResponse:
+    found = get_object_or_404(_applications(), slug=slug)
+    form = ReasonForm(request.POST or None)
+    if request.method == "POST":
+        acts: dict[str, tuple[Callable, str]] = {
+            "suspend": (
+                services.organisation_suspend,
+                _("%(name)s is suspended. It counts from now; the chains follow in seconds."),
+            ),
+            "expel": (services.organisation_expel, _("%(name)s was expelled.")),
+        }
+        choice = request.POST.get("act", "")
+        if choice == "reinstate":
+            if _act(
+                request,
+                form,
+                lambda: services.organisation_reinstate(actor=request.actor, organisation=found),
+                is_form=False,
+            ):
+                messages.success(
+                    request,
+                    _("Lifted. %(name)s works again as soon as both chains have confirmed it.") % {"name": found.name},
+                )
+                return redirect("regulator:organisation", slug)
+        elif choice in acts and form.is_valid():
+            service, words = acts[choice]
+            if _act(
+                request,
+                form,
+                lambda: service(actor=request.actor, organisation=found, reason=form.cleaned_data["reason"]),
+            ):
+                messages.success(request, words % {"name": found.name})
+                return redirect("regulator:organisation", slug)
+    staff = (
+        Membership.objects.filter(hospital=found, status=MembershipStatus.ACTIVE)
+        .select_related("user")
+        .order_by("role", "user__name")
+    )
+    with all_tenants("regulator's view of one organisation: counts only"):
+        figures = next((row for row in oversight.statistics(months=1).hospitals if row.hospital.pk == found.pk), None)
+    events = (
+        chain_selectors.events_of(bytes(found.account_address), contract="Registry", limit=20)
+        if found.account_address
+        else []
+    )
+    return render(
+        request,
+        "regulator/organisation.html",
+        {"organisation": found, "staff": staff[:200], "figures": figures, "form": form, "events": events},
+        status=422 if form.errors else 200,
+    )
+
+
+@require_safe
+@regulator_required(Permission.CHAIN_HEALTH)
+def contracts(request: HttpRequest) -> HttpResponse:
+    rows = [row for name in CHAINS for row in chain_selectors.contracts(name)]
+    releases = [event for name in CHAINS for event in chain_selectors.events_named(name, "ReleaseAnnounced", limit=20)]
+    return render(
+        request, "regulator/contracts.html", {"rows": rows, "releases": releases, "checked_at": timezone.now()}
+    )
+
+
+@require_safe
+@regulator_required(Permission.CHAIN_HEALTH)
+def chains(request: HttpRequest) -> HttpResponse:
+    return render(request, "regulator/chains.html", {"chains": _chains(), "alarms": chain_selectors.alarms()})
+
+
+@require_safe
+@regulator_required(Permission.STATISTICS_READ)
+def statistics(request: HttpRequest) -> HttpResponse:
+    with all_tenants("regulator's statistics: counts only"):
+        figures = oversight.statistics()
+    return render(
+        request,
+        "regulator/statistics.html",
+        {"figures": figures, "syncs": [chain_selectors.sync_status(name) for name in CHAINS]},
+    )
+
+
+@require_safe
+@regulator_required(Permission.RECORD_QUERY)
+def query(request: HttpRequest) -> HttpResponse:
+    form = QueryForm(request.GET or None)
+    filters: dict[str, str | date | None] = form.cleaned_data if form.is_valid() else {}
+    with all_tenants("regulator's record query: references, times and anchors only"):
+        page = Paginator(oversight.record_query(**filters), ROWS_A_PAGE).get_page(request.GET.get("page"))
+        rows = oversight.record_rows(page.object_list)
+    return render(
+        request, "regulator/query.html", {"form": form, "rows": rows, "page": page}, status=422 if form.errors else 200
+    )
+
+
+def _applications() -> Any:
+    return (
+        Organisation.objects.exclude(kind=OrganisationKind.REGULATOR)
+        .select_related("decided_by")
+        .order_by("applied_at")
+    )
+
+
+def _chains() -> list[dict[str, Any]]:
+    found = []
+    for name in CHAINS:
+        try:
+            newest = chain_selectors.blocks_newest(name, limit=1)
+        except RpcUnavailable:
+            newest = None
+        sync = chain_selectors.sync_status(name)
+        found.append(
+            {
+                "name": name,
+                "sync": sync,
+                "state": chain_state(sync, newest),
+                "newest": newest[0] if newest else None,
+                "queue": chain_selectors.queue_status(name),
+            }
+        )
+    return found
+
+
+def _bars(hours: list[dict[str, Any]], top: int) -> list[dict[str, Any]]:
+    """Two stacked bars an hour in a drawing of 300 x 140."""
+    width, bars = 300 / len(hours), []
+    for number, hour in enumerate(hours):
+        sup, med = 136 * hour["SUP"] / top, 136 * hour["MED"] / top
+        bars.append(
+            {
+                "x": round(number * width + 3, 1),
+                "w": round(width - 6, 1),
+                "sup_y": round(140 - sup, 1),
+                "sup_h": round(sup, 1),
+                "med_y": round(140 - sup - med, 1),
+                "med_h": round(med, 1),
+            }
+        )
+    return bars
+
+
+def _act(request: HttpRequest, form: forms.Form, service: Callable[[], Any], *, is_form: bool = True) -> bool:
+    """Runs one service; what it refuses stands by the field or above the page."""
+    try:
+        service()
+    except Invalid as error:
+        for field, words in error.fields.items():
+            form.add_error(field if field in form.fields else None, words)
+        return False
+    except HospitalsError as error:
+        if is_form:
+            form.add_error(None, error.user_message)
+        else:
+            messages.error(request, error.user_message)
+        return False
+    return True

@@ -1,0 +1,19 @@
+"""Routes of the regulator's console."""
+
+from django.urls import path
+
+from portal.dashboards import regulator
+
+app_name = "regulator"
+urlpatterns = [
+    path("", regulator.home, name="home"),
+    path("applications/", regulator.applications, name="applications"),
+    path("applications/<slug:slug>/", regulator.application, name="application"),
+    path("applications/<slug:slug>/evidence", regulator.evidence, name="evidence"),
+    path("organisations/", regulator.organisations, name="organisations"),
+    path("organisations/<slug:slug>/", regulator.organisation, name="organisation"),
+    path("contracts/", regulator.contracts, name="contracts"),
+    path("chains/", regulator.chains, name="chains"),
+    path("statistics/", regulator.statistics, name="statistics"),
+    path("records/", regulator.query, name="query"),
+]
