@@ -5,6 +5,7 @@ root -> KEK of a tenant (or of the platform) -> private keys. Only chain keys le
 
 import hashlib
 import uuid
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -149,10 +150,9 @@ def sign_kid(owner: Any) -> bytes:
 
 def unwrap(kid: bytes, blob: bytes, info: bytes) -> bytes:
     """Open an HPKE wrap made to this key; a retired key still opens what was wrapped to it."""
-    row = _row(kid)
-    if row.purpose != KeyPurpose.WRAP:
+    purpose, private = _private(bytes(kid))
+    if purpose != KeyPurpose.WRAP:
         raise KeyUnavailable("This key does not unwrap.")
-    private = serialization.load_der_private_key(_open_private(row), None)
     try:
         return SUITE.decrypt(blob, private, info)
     except (InvalidTag, ValueError) as error:
@@ -167,7 +167,7 @@ def sign(kid: bytes, message: bytes) -> bytes:
     now = timezone.now()
     if row.retired_at or row.not_before > now or (row.not_after and row.not_after <= now):
         raise KeyUnavailable("This signing key is retired; sign with the current one.")
-    private = serialization.load_der_private_key(_open_private(row), None)
+    _, private = _private(bytes(kid))
     r, s = decode_dss_signature(private.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return r.to_bytes(32) + min(s, P256_ORDER - s).to_bytes(32)
 
@@ -351,6 +351,18 @@ def _seal_private(row: KeyRecord, kek: sealing.Kek, plain: bytes) -> bytes:
 
 
 def _open_private(row: KeyRecord) -> bytes:
-    kek = sealing.kek_of(row.hospital_id, row.kek_version)
     info, aad = _private_context(row, row.kek_version)
-    return sealing.open_(kek.key, info, aad, bytes(row.private_sealed))
+    return sealing.open_(row.hospital_id, row.kek_version, info, aad, bytes(row.private_sealed))
+
+
+@lru_cache(maxsize=1024)
+def _private(kid: bytes) -> tuple[str, ec.EllipticCurvePrivateKey]:
+    """Purpose and key of a pair; both are fixed for ever by the kid."""
+    row = _row(kid)
+    return row.purpose, serialization.load_der_private_key(_open_private(row), None)
+
+
+def forget() -> None:
+    """Drop the keys this process remembers, as after a restart."""
+    _private.cache_clear()
+    sealing.forget()

@@ -3,6 +3,7 @@
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -25,7 +26,7 @@ class Kek:
 
 
 def current_kek(hospital_id: uuid.UUID | None) -> Kek:
-    """The newest version; the first use of a tenant makes version 1."""
+    """The newest version; the first use of a tenant makes version 1. Read each time: what seals must be stored."""
     row = KekVersion.objects.filter(hospital_id=hospital_id).order_by("-version").first()
     return _unwrap(row) if row else kek_create(hospital_id)
 
@@ -56,10 +57,15 @@ def seal(kek: bytes, info: bytes, aad: bytes, plain: bytes) -> bytes:
     return aead_nonce + AESGCM(_derive(kek, info)).encrypt(aead_nonce, plain, aad)
 
 
-def open_(kek: bytes, info: bytes, aad: bytes, blob: bytes) -> bytes:
+def open_(hospital_id: uuid.UUID | None, version: int, info: bytes, aad: bytes, blob: bytes) -> bytes:
+    """Lists open many texts, so an opening KEK is remembered; when it does not fit, the stored one decides."""
     try:
-        return AESGCM(_derive(kek, info)).decrypt(blob[:12], blob[12:], aad)
-    except (InvalidTag, ValueError):
+        return _decrypt(_remembered(hospital_id, version), info, aad, blob)
+    except InvalidTag:
+        _remembered.cache_clear()
+    try:
+        return _decrypt(_remembered(hospital_id, version), info, aad, blob)
+    except InvalidTag:
         raise KeyUnavailable("A sealed value does not open: it was changed or belongs to another row.") from None
 
 
@@ -74,7 +80,7 @@ def open_blob(hospital_id: uuid.UUID | None, purpose: str, row_id: Any, blob: by
     blob = bytes(blob)
     version = int.from_bytes(blob[:4])
     info, aad = _blob_context(hospital_id, purpose, row_id, version)
-    return open_(kek_of(hospital_id, version).key, info, aad, blob[4:])
+    return open_(hospital_id, version, info, aad, blob[4:])
 
 
 def _blob_context(hospital_id: uuid.UUID | None, purpose: str, row_id: Any, version: int) -> tuple[bytes, bytes]:
@@ -90,6 +96,27 @@ def _key_id(hospital_id: uuid.UUID | None) -> str:
     return f"kek/{hospital_id or 'platform'}"
 
 
+def _decrypt(kek: bytes, info: bytes, aad: bytes, blob: bytes) -> bytes:
+    if len(blob) < 28:
+        raise InvalidTag
+    return AESGCM(_derive(kek, info)).decrypt(blob[:12], blob[12:], aad)
+
+
+@lru_cache(maxsize=256)
+def _remembered(hospital_id: uuid.UUID | None, version: int) -> bytes:
+    return kek_of(hospital_id, version).key
+
+
 def _unwrap(row: KekVersion) -> Kek:
-    key = roots.root(has_keys=True).unwrap(_key_id(row.hospital_id), bytes(row.wrapped), str(row.version).encode())
-    return Kek(row.version, key)
+    return Kek(row.version, _unwrapped(row.pk, row.hospital_id, row.version, bytes(row.wrapped)))
+
+
+@lru_cache(maxsize=256)
+def _unwrapped(row_id: uuid.UUID, hospital_id: uuid.UUID | None, version: int, wrapped: bytes) -> bytes:
+    return roots.root(has_keys=True).unwrap(_key_id(hospital_id), wrapped, str(version).encode())
+
+
+def forget() -> None:
+    """Drop what this process remembers, as after a restart."""
+    _remembered.cache_clear()
+    _unwrapped.cache_clear()
