@@ -103,9 +103,9 @@ def _public_key(spki: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def wrap(spki: bytes, key: bytes, info: bytes) -> bytes:
+def wrap(public_key: ec.EllipticCurvePublicKey, key: bytes, info: bytes) -> bytes:
     """HPKE base mode: 65 bytes encapsulated key, 48 bytes sealed key."""
-    return _HPKE.encrypt(key, _public_key(spki), info)
+    return _HPKE.encrypt(key, public_key, info)
 
 
 def unwrap(private_key: ec.EllipticCurvePrivateKey, blob: bytes, info: bytes) -> bytes:

@@ -50,35 +50,9 @@ _BY_EXTENSION = {extension: kind for kind in KINDS.values() for extension in kin
 ACCEPTED_EXTENSIONS = tuple(sorted(_BY_EXTENSION))
 ACCEPTED_TEXT = "PDF, PNG, JPEG, DICOM, FHIR JSON, C-CDA XML, HL7 v2, CSV, text and ZIP files are accepted."
 # Extensions that mean something on a desktop; before the last dot they are there to mislead.
-_MISLEADING = set(_BY_EXTENSION) | set(
-    [
-        "exe",
-        "com",
-        "bat",
-        "cmd",
-        "scr",
-        "msi",
-        "dll",
-        "js",
-        "vbs",
-        "ps1",
-        "jar",
-        "app",
-        "sh",
-        "py",
-        "php",
-        "html",
-        "htm",
-        "svg",
-        "doc",
-        "docm",
-        "docx",
-        "xls",
-        "xlsm",
-        "xlsx",
-        "lnk",
-        "iso",
-    ]
+_MISLEADING = re.compile(
+    "|".join(_BY_EXTENSION)
+    + "|exe|com|bat|cmd|scr|msi|dll|js|vbs|ps1|jar|app|sh|py|php|html|htm|svg|doc|docm|docx|xls|xlsm|xlsx|lnk|iso"
 )
 
 
@@ -120,7 +94,7 @@ def name_check(raw: str, *, max_bytes: int = 255) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp") for character in raw):
         raise Refusal("name_control", "The file name contains control characters. Rename it and upload again.")
     parts = raw.strip().lower().split(".")
-    if len(parts) > 2 and parts[-2] in _MISLEADING and parts[-2] != parts[-1]:
+    if len(parts) > 2 and _MISLEADING.fullmatch(parts[-2]) and parts[-2] != parts[-1]:
         raise Refusal(
             "name_double_extension",
             f"The file name ends in “.{parts[-2]}.{parts[-1]}”. Rename it with one ending and upload again.",

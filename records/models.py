@@ -229,7 +229,7 @@ class Epoch(TenantModel):
     signature = models.BinaryField()
     signer_kid = Bytes32Field()
     leaf_salt = Bytes32Field(null=True, blank=True)
-    leaf = Bytes32Field()
+    leaf = Bytes32Field(db_index=True)
     reason = models.CharField(max_length=20, default="sealed")
     created_at = models.DateTimeField(default=timezone.now)
     # When the bytes of an older epoch were destroyed.

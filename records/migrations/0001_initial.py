@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
                 ("signature", models.BinaryField()),
                 ("signer_kid", chain.fields.Bytes32Field()),
                 ("leaf_salt", chain.fields.Bytes32Field(blank=True, null=True)),
-                ("leaf", chain.fields.Bytes32Field()),
+                ("leaf", chain.fields.Bytes32Field(db_index=True)),
                 ("reason", models.CharField(default="sealed", max_length=20)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("retired_at", models.DateTimeField(blank=True, null=True)),

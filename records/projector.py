@@ -1,0 +1,83 @@
+"""Final chain events onto our rows: anchors and consents. Replayable from the first block."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Exists, F, OuterRef
+
+from chain import projection
+from chain.models import ChainEvent, OutboxItem
+from hospitals.tenancy import all_tenants
+from records.grants import grant_activate, grant_closed
+from records.models import AccessGrant, Anchor, AnchorState, Epoch, RecordVersion, VersionState
+
+NAME = "records"
+CHAINS = ("SUP", "MED")
+
+
+def project_all() -> int:
+    """Applies what is new on both chains; returns the number of events."""
+    return sum(project(chain) for chain in CHAINS)
+
+
+def project(chain: str) -> int:
+    with all_tenants("apply final chain events"):
+        return projection.run(NAME, chain, apply)
+
+
+def apply(event: ChainEvent) -> None:
+    handler = _HANDLERS.get((event.contract, event.name))
+    if handler is not None:
+        handler(event)
+
+
+def _anchored(event: ChainEvent) -> None:
+    root = bytes.fromhex(event.args["root"].removeprefix("0x"))
+    refs = list(
+        OutboxItem.objects.filter(chain=event.chain, transaction__root=root, ref__startswith="rec:").values_list(
+            "ref", flat=True
+        )
+    )
+    if not refs:
+        return
+    Anchor.objects.filter(ref__in=refs).update(
+        state=AnchorState.FINAL,
+        tx_hash=bytes(event.tx_hash),
+        block_number=event.block_number,
+        block_time=event.block_time,
+    )
+    _versions_advance(refs, event.block_time)
+
+
+def _versions_advance(refs: list[str], at: datetime) -> None:
+    """A version is final once its current epoch is final on every chosen chain."""
+    open_anchors = Anchor.objects.filter(epoch=OuterRef("pk")).exclude(state=AnchorState.FINAL)
+    epochs = Epoch.objects.filter(anchors__ref__in=refs, number=F("version__epoch"))
+    waiting = [VersionState.SEALED, VersionState.ANCHORED]
+    done = epochs.exclude(Exists(open_anchors)).values("version")
+    RecordVersion.objects.filter(pk__in=done, state__in=waiting).update(state=VersionState.FINAL, final_at=at)
+    part = epochs.filter(Exists(open_anchors)).values("version")
+    RecordVersion.objects.filter(pk__in=part, state=VersionState.SEALED).update(state=VersionState.ANCHORED)
+
+
+def _consent_recorded(event: ChainEvent) -> None:
+    for pk in _grants(event):
+        grant_activate(grant_id=pk, tx_hash=bytes(event.tx_hash), at=event.block_time)
+
+
+def _consent_revoked(event: ChainEvent) -> None:
+    for pk in _grants(event):
+        grant_closed(grant_id=pk, tx_hash=bytes(event.tx_hash), at=event.block_time)
+
+
+def _grants(event: ChainEvent) -> list:
+    digest = bytes.fromhex(event.args["digest"].removeprefix("0x"))
+    return list(AccessGrant.objects.filter(digest=digest).values_list("pk", flat=True))
+
+
+_HANDLERS = {
+    ("AnchorLog", "Anchored"): _anchored,
+    ("Consents", "ConsentRecorded"): _consent_recorded,
+    ("Consents", "ConsentRevoked"): _consent_revoked,
+}
