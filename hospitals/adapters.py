@@ -1,10 +1,14 @@
 """How the sign-in library behaves here: locks, second steps that staff keep, tokens that end with the session."""
 
 import base64
+import time
 from typing import Any
 
+from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.models import EmailAddress
+from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.core.exceptions import ValidationError
@@ -62,6 +66,12 @@ class AccountAdapter(DefaultAccountAdapter):
         if not EmailAddress.objects.filter(user=user).exists():
             email_confirm(user)
         return super().pre_login(request, user, **kwargs)
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        # A sign-in of the last minutes is as good as a confirmation; the library counts confirmations only.
+        request = context.request
+        newest = max((r["at"] for r in get_authentication_records(request, request.user)), default=0)
+        return time.time() - newest >= app_settings.REAUTHENTICATION_TIMEOUT
 
     def logout(self, request: HttpRequest) -> None:
         if request.user.is_authenticated:

@@ -2,8 +2,19 @@
 
 from typing import Any
 
-from allauth.account.forms import LoginForm
-from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
+from allauth.account.forms import (
+    AddEmailForm,
+    ChangePasswordForm,
+    LoginForm,
+    ReauthenticateForm,
+    ResetPasswordForm,
+    ResetPasswordKeyForm,
+    SetPasswordForm,
+    SignupForm,
+)
+from allauth.mfa.base.forms import AuthenticateForm
+from allauth.mfa.base.forms import ReauthenticateForm as ReauthenticateCodeForm
+from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django import forms
 from django.contrib.auth.password_validation import validate_password
@@ -16,20 +27,70 @@ from hospitals.models import Organisation
 from hospitals.types import OrganisationKind, OrganisationStatus, Sex
 
 
-def _plain(field: forms.Field) -> forms.Field:
-    """A placeholder that repeats the label only hides what was typed."""
-    field.widget.attrs.pop("placeholder", None)
-    return field
+PASSWORD_HINT = _("At least 12 characters. Four words that nobody would guess are good.")
+WORDS = {
+    "login": _("E-mail address"),
+    "email": _("E-mail address"),
+    "password": _("Password"),
+    "password1": _("Password"),
+    "password2": _("The new password again"),
+    "oldpassword": _("Your password now"),
+    "code": _("Code"),
+}
 
 
-class SignInForm(LoginForm):
+class Plain:
+    """The library's form in our words, without placeholders: they repeat the label and hide what was typed."""
+
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            _plain(field)
-        self.fields["login"].label = _("E-mail address")
+        for name, field in self.fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            field.label = WORDS.get(name, field.label)
+            if name == "password1":
+                field.help_text = PASSWORD_HINT
+
+
+class SignInForm(Plain, LoginForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         self.fields["login"].widget.attrs["autocomplete"] = "username webauthn"
         self.fields["password"].help_text = ""
+
+
+class RegisterForm(Plain, SignupForm):
+    pass
+
+
+class EmailAddForm(Plain, AddEmailForm):
+    pass
+
+
+class PasswordChangeForm(Plain, ChangePasswordForm):
+    pass
+
+
+class PasswordSetForm(Plain, SetPasswordForm):
+    pass
+
+
+class PasswordForgottenForm(Plain, ResetPasswordForm):
+    pass
+
+
+class PasswordNewForm(Plain, ResetPasswordKeyForm):
+    pass
+
+
+class ConfirmForm(Plain, ReauthenticateForm):
+    pass
+
+
+class AppForm(Plain, ActivateTOTPForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.fields["code"].label = _("The six digits")
+        self.fields["code"].widget.attrs.update({"inputmode": "numeric", "class": "p-field p-otp"})
 
 
 class SecondStepForm(AuthenticateForm):
@@ -44,7 +105,7 @@ class SecondStepForm(AuthenticateForm):
         return code_or_lock(self.user, super().clean_code)
 
 
-class ConfirmStepForm(ReauthenticateForm):
+class ConfirmStepForm(ReauthenticateCodeForm):
     code = SecondStepForm.base_fields["code"]
 
     def clean_code(self) -> str:
@@ -67,7 +128,7 @@ class ActivationForm(forms.Form):
     password = forms.CharField(
         label=_("Your new password"),
         strip=False,
-        help_text=_("At least 12 characters. Four words that nobody would guess are good."),
+        help_text=PASSWORD_HINT,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 

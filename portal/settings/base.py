@@ -146,7 +146,19 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "account_place"
 ACCOUNT_ADAPTER = "hospitals.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"login": "portal.dashboards.account_forms.SignInForm"}
+ACCOUNT_FORMS = {
+    name: f"portal.dashboards.account_forms.{form}"
+    for name, form in {
+        "login": "SignInForm",
+        "signup": "RegisterForm",
+        "add_email": "EmailAddForm",
+        "change_password": "PasswordChangeForm",
+        "set_password": "PasswordSetForm",
+        "reset_password": "PasswordForgottenForm",
+        "reset_password_from_key": "PasswordNewForm",
+        "reauthenticate": "ConfirmForm",
+    }.items()
+}
 ACCOUNT_ADAPTER = "hospitals.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -162,6 +174,7 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+PASSWORD_RESET_TIMEOUT = 3600
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = False
 # The lock with its stated end is hospitals.lockout; these bound one network address besides.
@@ -170,6 +183,7 @@ MFA_ADAPTER = "hospitals.adapters.MFAAdapter"
 MFA_FORMS = {
     "authenticate": "portal.dashboards.account_forms.SecondStepForm",
     "reauthenticate": "portal.dashboards.account_forms.ConfirmStepForm",
+    "activate_totp": "portal.dashboards.account_forms.AppForm",
     "add_webauthn": "portal.dashboards.account_forms.PasskeyForm",
 }
 MFA_ADAPTER = "hospitals.adapters.MFAAdapter"
