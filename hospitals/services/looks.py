@@ -21,6 +21,13 @@ def patient_opened(*, actor: Actor, patient: Patient) -> None:
     _append(actor, patient.hospital, "patients.opened", [patient])
 
 
+def records_listed(*, actor: Actor, patient: Patient, count: int, basis: str = "") -> None:
+    """The titles of a patient's records were shown."""
+    draft = audit.Draft("records.listed", patient, patient, basis or "treatment", "TREAT", detail={"count": count})
+    with transaction.atomic():
+        audit.append_many(hospital=patient.hospital, actor=actor, drafts=[draft])
+
+
 def log_opened(*, actor: Actor, hospital: Organisation, patient: Patient | None = None) -> None:
     """Reading the log is itself in the log."""
     with transaction.atomic():

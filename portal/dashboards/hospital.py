@@ -16,7 +16,7 @@ from hospitals.access import member_required
 from hospitals.roles import Permission
 from portal import look
 from portal.dashboards import hospital_rows as rows
-from records import selectors
+from records import selectors, worklists
 
 SECURE_SHOWN = 5
 TASKS_SHOWN = 8
@@ -105,9 +105,8 @@ def _greeting(request: HttpRequest) -> str:
 
 def _secure(request: HttpRequest) -> dict:
     own = None if request.membership.role == "admin" else request.membership
-    found = selectors.upload_states(
-        request.hospital, uploader=own, actor=request.actor, recent=True, limit=SECURE_SHOWN
-    )
+    states = ["received", "sealing", "sealed"]
+    found = worklists.upload_rows(worklists.uploads(request.hospital, uploader=own, states=states)[:SECURE_SHOWN])
     may_open = rows.permissions(request)["read"]
     lines = [rows.upload_line(request, row, may_open=may_open) for row in found]
     return {"secure": lines, "secure_open": any(line.is_moving for line in lines)}
@@ -118,13 +117,8 @@ def _tasks(request: HttpRequest, may: dict) -> list[Task]:
     slug = request.hospital.slug
     if may["jobs"]:
         own = None if may["all_jobs"] else request.membership
-        found = selectors.upload_states(
-            request.hospital,
-            uploader=own,
-            actor=request.actor,
-            states=["failed", "quarantined"],
-            limit=TASKS_SHOWN,
-        )
+        waiting_files = worklists.uploads(request.hospital, uploader=own, states=["failed", "quarantined"])
+        found = worklists.upload_rows(waiting_files[:TASKS_SHOWN])
         for row in found:
             title = row.title or row.name
             words = (

@@ -1,5 +1,7 @@
 """Finding, registering and opening patients."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
@@ -19,12 +21,14 @@ from portal.dashboards import hospital_rows as rows
 from portal.dashboards.hospital import newest_words, recents
 from portal.dashboards.hospital_forms import CATEGORY_CHOICES, PatientForm, service_errors
 from records import selectors
+from records.models import Category
 
 FOUND_A_PAGE = 10
 RECORDS_A_PAGE = 20
 ENTRIES_A_PAGE = 50
 RECENTS_SHOWN = 10
 LOOKED_SHOWN = 5
+ALLERGIES_SHOWN = 5
 STATES = ("final", "mined", "queued", "superseded", "withdrawn")
 
 
@@ -161,33 +165,36 @@ def _access(request: HttpRequest, found, may: dict) -> dict:
     return {"you_see": _("All care at %(name)s") % {"name": name}, "access": access}
 
 
-def _timeline(request: HttpRequest, found) -> dict:
+def _timeline(request: HttpRequest, found: Any) -> dict:
     chosen = {name: request.GET.get(name, "") for name in ("type", "hospital", "state")}
-    listed = selectors.timeline([found], actor=request.actor)
-    hospitals = {row.hospital.slug: row.hospital.name for row in listed}
-    shown = [
-        row
-        for row in listed
-        if chosen["type"] in ("", row.category)
-        and chosen["hospital"] in ("", row.hospital.slug)
-        and chosen["state"] in ("", row.state)
-    ]
-    page = Paginator([rows.timeline_row(request, row) for row in shown], RECORDS_A_PAGE).get_page(
-        request.GET.get("page")
-    )
+    category = chosen["type"] if chosen["type"] in Category.values else ""
+    listed = selectors.timeline([found], actor=request.actor, category=category)
+    if chosen["state"] or chosen["hospital"]:
+        # The state lives on the chain, so this one filter looks at every row.
+        listed = [row for row in listed if _fits(row, chosen)]
+    page = Paginator(listed, RECORDS_A_PAGE).get_page(request.GET.get("page"))
+    shown = list(page.object_list)
+    looks.records_listed(actor=request.actor, patient=found, count=len(shown))
     states = [(value, look.STATES["record"][value].label) for value in STATES]
     return {
         "page": page,
-        "months": rows.by_month(page.object_list),
-        "total": len(shown),
+        "months": rows.by_month(rows.timeline_row(request, row) for row in shown),
+        "total": page.paginator.count,
         "chosen": chosen,
-        "is_filtered": any(chosen.values()) and bool(listed),
-        "allergies": [
-            row.title for row in listed if row.category == "allergies" and row.state not in ("withdrawn", "erased")
-        ],
+        "is_filtered": any(chosen.values()),
+        "allergies": _allergies(request, found),
         "filters": {
             "types": [("", _("All types")), *CATEGORY_CHOICES],
-            "hospitals": [("", _("All")), *sorted(hospitals.items(), key=lambda pair: pair[1])],
+            "hospitals": [("", _("All")), (request.hospital.slug, request.hospital.name)],
             "states": [("", _("Any state")), *states],
         },
     }
+
+
+def _fits(row: Any, chosen: dict[str, str]) -> bool:
+    return chosen["hospital"] in ("", row.hospital.slug) and chosen["state"] in ("", row.state)
+
+
+def _allergies(request: HttpRequest, found: Any) -> list[str]:
+    listed = selectors.timeline([found], actor=request.actor, category=Category.ALLERGIES)
+    return [row.title for row in listed[:ALLERGIES_SHOWN] if row.title]

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
@@ -15,12 +16,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from hospitals import selectors as people
 from hospitals.access import member_required
 from hospitals.roles import Permission, decide
+from hospitals.services import looks
 from hospitals.tenancy import tenant
 from portal import look
 from portal.dashboards import content as contents
 from portal.dashboards import hospital_rows as rows
 from portal.dashboards.hospital_forms import WithdrawForm
-from records import delivery, gate, receipts, selectors, services
+from records import delivery, gate, proofs, receipts, selectors, services, worklists
 from records.errors import RecordAltered
 
 LOOKED_SHOWN = 20
@@ -33,13 +35,14 @@ def record(request: HttpRequest, slug: str, record_id: Any, number: int | None =
     version = gate.locate_version(actor=request.actor, record_id=record_id, number=number)
     with tenant(version.hospital_id):
         shown = _content(request, version)
-        view = selectors.record_view(version, actor=request.actor)
+        view = proofs.record_view(version=version, actor=request.actor, opened=shown)
+        view = _with_urls(request, view)
         is_own = version.hospital_id == request.hospital.pk
         entries = _looks(version) if is_own else []
         context = {
             "record": version.record,
             "version": version,
-            "view": _with_urls(request, view),
+            "view": view,
             "content": shown,
             "is_current": version.number == version.record.current_version,
             "is_own": is_own,
@@ -64,7 +67,7 @@ def proof(request: HttpRequest, slug: str, record_id: Any, number: int) -> HttpR
     if not gate.decide(actor=request.actor, action="read", record=version.record):
         raise Http404
     with tenant(version.hospital_id):
-        view = selectors.record_view(version, actor=request.actor)
+        view = proofs.record_view(version=version, actor=request.actor)
         context = {
             "view": view,
             "receipt_url": _url(request, "record_receipt", version),
@@ -87,7 +90,7 @@ def print_page(request: HttpRequest, slug: str, record_id: Any, number: int) -> 
     version = gate.locate_version(actor=request.actor, record_id=record_id, number=number)
     with tenant(version.hospital_id):
         shown = contents.preview(actor=request.actor, version=version, action="print")
-        view = selectors.record_view(version, actor=request.actor)
+        view = proofs.record_view(version=version, actor=request.actor)
         stamp = _("Printed by %(name)s, %(hospital)s. %(patient)s, born %(born)s, %(mrn)s.") % {
             "name": request.user.name,
             "hospital": request.hospital.name,
@@ -137,21 +140,39 @@ def withdraw(request: HttpRequest, slug: str, record_id: Any) -> HttpResponse:
 @require_safe
 @member_required(Permission.SHARED_READ)
 def shared(request: HttpRequest, slug: str) -> HttpResponse:
+    found = worklists.shared_groups(request.membership)
+    for group in found:
+        if group.rows:
+            looks.records_listed(
+                actor=request.actor,
+                patient=group.grant.patient,
+                count=len(group.rows),
+                basis=f"consent:{group.grant.pk}",
+            )
     groups = [
         {
-            "patient": group.patient_name,
-            "line": group.hospital.name,
-            "terms": _("%(what)s, for %(why)s, until %(day)s.")
-            % {
-                "what": group.scope_words,
-                "why": group.purpose_words.lower(),
-                "day": date_format(group.expires_at, "j F Y"),
-            },
+            "patient": group.grant.patient.full_name,
+            "line": group.grant.hospital.name,
+            "terms": _terms(group.grant),
             "rows": [rows.timeline_row(request, row) for row in group.rows],
         }
-        for group in selectors.shared_with(request.membership, actor=request.actor)
+        for group in found
     ]
     return render(request, "hospital/shared.html", {"groups": groups})
+
+
+def _terms(grant: Any) -> str:
+    what = {
+        "all": _("Everything"),
+        "category": _("Records of the kind “%(kind)s”")
+        % {"kind": look.CATEGORIES.get(grant.scope_value, look.CATEGORIES["other"])[1]},
+        "record": _("One record"),
+    }[grant.scope_type]
+    return _("%(what)s, for %(why)s, until %(day)s.") % {
+        "what": what,
+        "why": grant.get_purpose_display().lower(),
+        "day": date_format(timezone.localtime(grant.expires_at), "j F Y, H:i"),
+    }
 
 
 # Parts of the page
@@ -179,10 +200,14 @@ def _url(request: HttpRequest, name: str, version: Any) -> str:
 
 
 def _with_urls(request: HttpRequest, view: Any) -> Any:
-    for row in view.versions:
-        if row.number != view.version_number:
-            row.url = reverse("hospital:record_version", args=[request.hospital.slug, view.id, row.number])
-    return view
+    slug = request.hospital.slug
+    versions = [
+        row
+        if row.number == view.version_number
+        else replace(row, url=reverse("hospital:record_version", args=[slug, view.id, row.number]))
+        for row in view.versions
+    ]
+    return replace(view, versions=versions, title=view.title or _("Withdrawn record"))
 
 
 def _polling(request: HttpRequest, version: Any, view: Any) -> dict:

@@ -143,7 +143,7 @@ def timeline_row(request: HttpRequest, row: Any) -> TimelineRow:
         note=note,
         icon=look.CATEGORIES.get(row.category, look.CATEGORIES["other"])[0],
         tone=TONES.get(row.state, ""),
-        title=row.title,
+        title=row.title or _("Entered in error"),
         href=reverse("hospital:record", args=[request.hospital.slug, row.id]),
         line=" · ".join(part for part in parts if part),
         state=row.state,

@@ -17,7 +17,7 @@ from portal import look
 from portal.dashboards import hospital_rows as rows
 from portal.dashboards.hospital_forms import UploadForm, VersionForm
 from portal.dashboards.hospital_patients import patient_of
-from records import ingest, selectors, services
+from records import ingest, selectors, services, worklists
 from records.conf import conf
 from records.errors import RecordsError
 from records.inspection import ACCEPTED_EXTENSIONS
@@ -183,7 +183,7 @@ def states(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _states(request: HttpRequest) -> dict:
     """The newest upload of this person as four steps."""
-    found = selectors.upload_states(request.hospital, uploader=request.membership, actor=request.actor, limit=1)
+    found = worklists.upload_rows(worklists.uploads(request.hospital, uploader=request.membership)[:1])
     line = rows.upload_line(request, found[0], may_open=False) if found else None
     return {
         "newest": line and {"title": line.title, "when": line.when, "problem": _problem(line)},
@@ -231,15 +231,11 @@ def jobs(request: HttpRequest, slug: str) -> HttpResponse:
     may = rows.permissions(request)
     show = request.GET.get("show", "all")
     show = show if show in SHOWS else "all"
-    found = selectors.upload_states(
-        request.hospital,
-        uploader=None if may["all_jobs"] else request.membership,
-        actor=request.actor,
-        states=SHOWS[show],
-        limit=200,
-    )
+    own = None if may["all_jobs"] else request.membership
+    found = worklists.uploads(request.hospital, uploader=own, states=SHOWS[show])
     page = Paginator(found, UPLOADS_A_PAGE).get_page(request.GET.get("page"))
-    lines = [rows.upload_line(request, row, may_open=may["read"]) for row in page.object_list]
+    listed = worklists.upload_rows(page.object_list)
+    lines = [rows.upload_line(request, row, may_open=may["read"]) for row in listed]
     base = reverse("hospital:jobs", args=[slug])
     context = {
         "may": may,
@@ -297,7 +293,7 @@ def discard(request: HttpRequest, slug: str, upload_id: Any) -> HttpResponse:
 
 def _upload_of(request: HttpRequest, upload_id: Any) -> Any:
     """One's own, or anyone's for the administrator; everything else is not found."""
-    found = selectors.upload_of(request.hospital, upload_id)
+    found = worklists.upload_of(request.hospital, upload_id)
     if found is None or (found.uploader_id != request.membership.pk and request.membership.role != "admin"):
         raise Http404
     return found

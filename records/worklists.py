@@ -1,0 +1,144 @@
+"""Reads for a member of staff: their uploads on the way, what needs a hand, and what patients share with them."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from chain import selectors as chain_selectors
+from hospitals import keyring
+from hospitals.models import Membership, Organisation
+from hospitals.tenancy import all_tenants
+from hospitals.types import MembershipStatus
+from records import selectors
+from records.models import AccessGrant, Anchor, AnchorState, GrantState, RecordStatus, Upload, UploadState
+
+# The slowest chain decides what a person is told.
+ORDER = [AnchorState.FAILED, AnchorState.QUEUED, AnchorState.BROADCAST, AnchorState.MINED, AnchorState.FINAL]
+
+
+@dataclass(frozen=True)
+class UploadRow:
+    """`state` goes on where the upload ends: sealed, queued, broadcast, mined, final."""
+
+    id: uuid.UUID
+    title: str
+    name: str
+    patient_id: uuid.UUID
+    patient_name: str
+    uploader_id: uuid.UUID
+    uploader_name: str
+    category: str
+    chains: str
+    size: int
+    state: str
+    reason_text: str
+    record_id: uuid.UUID | None
+    created_at: datetime
+    final_at: datetime | None
+    block_number: int | None
+    confirmations: int
+    confirmations_needed: int
+
+
+def uploads(hospital: Organisation, *, uploader: Membership | None = None, states: Sequence[str] | None = None) -> Any:
+    """Newest first, to be sliced; `uploader` narrows to one member's own."""
+    found = Upload.objects.filter(hospital=hospital).select_related("patient", "uploader__user", "record")
+    if uploader is not None:
+        found = found.filter(uploader=uploader)
+    if states is not None:
+        found = found.filter(state__in=states)
+    return found.order_by("-created_at", "-id")
+
+
+def upload_rows(found: Iterable[Upload]) -> list[UploadRow]:
+    """Rows in words; three queries however many there are. Titles are opened for the one page that shows them."""
+    found = list(found)
+    anchors = _anchors([upload.record_id for upload in found if upload.record_id])
+    return [_row(upload, anchors.get((upload.record_id, (upload.base_version or 0) + 1), [])) for upload in found]
+
+
+def upload_of(hospital: Organisation, upload_id: uuid.UUID) -> Upload | None:
+    return uploads(hospital).filter(pk=upload_id).first()
+
+
+@dataclass(frozen=True)
+class SharedGroup:
+    """One consent and the records that it opens now."""
+
+    grant: AccessGrant
+    rows: list[selectors.TimelineRow]
+
+
+def shared_groups(membership: Membership) -> list[SharedGroup]:
+    """What patients of other hospitals let this member read, consent by consent; an empty consent is shown too."""
+    if membership.status != MembershipStatus.ACTIVE:
+        return []
+    rows = selectors.shared_with(membership)
+    now = timezone.now()
+    with all_tenants("consents given to a member"):
+        live = list(
+            AccessGrant.objects.filter(
+                Q(grantee_membership=membership)
+                | Q(grantee_membership__isnull=True, grantee_organisation_id=membership.hospital_id),
+                state=GrantState.ACTIVE,
+                not_before__lte=now,
+                expires_at__gt=now,
+            )
+            .select_related("patient", "hospital")
+            .order_by("expires_at")
+        )
+    return [SharedGroup(grant, [row for row in rows if row.grant_id == grant.pk]) for grant in live]
+
+
+def _anchors(record_ids: list[uuid.UUID]) -> dict[tuple[uuid.UUID, int], list[tuple[Anchor, Any]]]:
+    """Anchors of the current epoch of each version, with what the chain says about each."""
+    rows = list(
+        Anchor.objects.filter(epoch__version__record_id__in=record_ids, epoch__number=F("epoch__version__epoch"))
+        .select_related("epoch__version")
+        .order_by("chain")
+    )
+    items = chain_selectors.items([row.ref for row in rows]) if rows else {}
+    grouped: dict[tuple[uuid.UUID, int], list[tuple[Anchor, Any]]] = {}
+    for row in rows:
+        version = row.epoch.version
+        grouped.setdefault((version.record_id, version.number), []).append((row, items.get(row.ref)))
+    return grouped
+
+
+def _row(upload: Upload, anchors: list[tuple[Anchor, Any]]) -> UploadRow:
+    state, item, anchor = str(upload.state), None, None
+    if state == UploadState.SEALED and anchors:
+        # The chain's own word first: our copy of it follows a moment later.
+        found = [(str(status.state) if status else str(row.state), row, status) for row, status in anchors]
+        state, anchor, item = min(found, key=lambda entry: ORDER.index(entry[0]) if entry[0] in ORDER else 0)
+    if state == UploadState.SEALED and upload.record and upload.record.status != RecordStatus.ACTIVE:
+        state = str(upload.record.status)
+    return UploadRow(
+        id=upload.pk,
+        title=_open(upload, "upload.title", upload.title_sealed),
+        name=_open(upload, "upload.name", upload.name_sealed),
+        patient_id=upload.patient_id,
+        patient_name=upload.patient.full_name,
+        uploader_id=upload.uploader_id,
+        uploader_name=upload.uploader.user.name,
+        category=upload.category,
+        chains=upload.chains,
+        size=upload.size,
+        state=state,
+        reason_text=upload.reason_text,
+        record_id=upload.record_id,
+        created_at=upload.created_at,
+        final_at=anchor.block_time if anchor is not None and state == AnchorState.FINAL else None,
+        block_number=item.block_number if item else None,
+        confirmations=item.confirmations if item else 0,
+        confirmations_needed=item.confirmations_needed if item else 0,
+    )
+
+
+def _open(upload: Upload, purpose: str, blob: Any) -> str:
+    return keyring.open_text(hospital_id=upload.hospital_id, purpose=purpose, row_id=upload.pk, blob=bytes(blob))
