@@ -155,7 +155,7 @@ class Account(models.Model):
     next_account_nonce = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["chain", "address"], name="chain_account")]
+        constraints = [models.UniqueConstraint(fields=["chain", "address"], name="chain_account_address")]
 
     def __str__(self) -> str:
         return f"{self.chain} 0x{bytes(self.address).hex()}"

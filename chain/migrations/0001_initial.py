@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                 ("next_account_nonce", models.BigIntegerField(default=0)),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("chain", "address"), name="chain_account")],
+                "constraints": [models.UniqueConstraint(fields=("chain", "address"), name="chain_account_address")],
             },
         ),
         migrations.CreateModel(
