@@ -1,0 +1,322 @@
+"""Follows one chain: a step plans, fetches, checks the links, and writes events and cursor in one transaction.
+
+Blocks are known by hash. Nothing is deleted: what a reorganisation removes loses `is_canonical` and gets it back
+when its block returns. A contradiction at or below what was final stops the index until a person has looked.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import msgspec
+from django.db import transaction
+from django.utils import timezone
+
+from chain import codec, fork, identity
+from chain.artefacts import Deployment, deployment
+from chain.conf import conf
+from chain.errors import ChainHalted, LeaseLost, RpcInconsistent, RpcLimited
+from chain.eventstore import BlockRow, EventRow, blocks_write, events_write
+from chain.gateway import Look, bytes_of, gateway, int_of, time_of
+from chain.leases import Held, lease_hold
+from chain.models import Block, ChainEvent, ChainState
+from chain.rpc import LogJson
+from chain.types import Header, hex0x
+from chain.window import Window
+
+log = logging.getLogger(__name__)
+encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What one step did: idle, range, tail, fork, gap or halt."""
+
+    kind: str
+    blocks: int = 0
+    events: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self.kind == "idle"
+
+
+class Indexer:
+    def __init__(self, chain: str, held: Held) -> None:
+        self.chain = chain
+        self.held = held
+        self.node = gateway(chain)
+        self.place: Deployment = deployment(chain)
+        self.addresses = list(self.place.names)
+        node_conf = self.node.conf
+        self.window = Window(node_conf.window_blocks, node_conf.window_blocks_max)
+        self.kinds = {
+            hex0x(address): {hex0x(topic): kind for topic, kind in codec.events(name).items()}
+            for address, name in self.place.names.items()
+        }
+        self.binary = {hex0x(address): address for address in self.addresses}
+
+    def step(self) -> Stepped:
+        look = self.node.look()
+        state = identity.state_checked(self.chain, look)
+        if state.halted_reason:
+            raise ChainHalted(f"{self.chain}: {state.halted_reason}")
+        if state.cursor_hash is None:
+            state = self._begin(state)
+        changed = self._fork(state, look)
+        if changed is not None:
+            return changed
+        if state.cursor_number < look.finalized:
+            return self._range(state, look)
+        if state.cursor_number < look.head.number:
+            return self._tail(state, look)
+        if state.gaps:
+            return self._gap(state, look)
+        self._save(state, look, [], [], state.cursor_number, bytes(state.cursor_hash))
+        return Stepped("idle")
+
+    def _begin(self, state: ChainState) -> ChainState:
+        """The cursor starts on the block before the first contract."""
+        number = max(0, self.place.start_block - 1)
+        header = self.node.block_by_number(number)
+        if header is None:
+            raise RpcInconsistent(f"{self.chain}: the node does not have block {number} yet")
+        state.cursor_number, state.cursor_hash = number, header.hash
+        with transaction.atomic(durable=True):
+            lease_hold(self.held, seconds=conf().lease_seconds)
+            blocks_write([self._block_row(header)])
+            ChainState.objects.filter(name=self.chain).update(
+                cursor_number=number, cursor_hash=header.hash, finalized=number, fence=self.held.fence
+            )
+        state.finalized = number
+        return state
+
+    # -- reorganisations ----------------------------------------------------------------------------------------
+
+    def _fork(self, state: ChainState, look: Look) -> Stepped | None:
+        """Compares our tip with the node's block at that height; goes back to the last block both have."""
+        tip = self._hash_there(state.cursor_number, look)
+        if tip == bytes(state.cursor_hash):
+            return None
+        if look.head.number < state.finalized:
+            there = self._our_hash(look.head.number)
+            if there is not None and there != look.head.hash:
+                return self._halt(state, look.head.number)
+            raise RpcInconsistent(
+                f"{self.chain}: the node is at {look.head.number}, behind the final block {state.finalized}"
+            )
+        ancestor = fork.common_ancestor(
+            tip=min(state.cursor_number, look.head.number),
+            floor=state.finalized,
+            ours=self._our_hash,
+            theirs=lambda number: self._hash_there(number, look),
+        )
+        if ancestor is None:
+            return self._halt(state, state.finalized)
+        return self._rewind(state, look, ancestor)
+
+    def _hash_there(self, number: int, look: Look) -> bytes | None:
+        if number > look.head.number:
+            return None
+        if number == look.head.number:
+            return look.head.hash
+        header = self.node.block_by_number(number)
+        return header.hash if header else None
+
+    def _our_hash(self, number: int) -> bytes | None:
+        found = Block.objects.filter(chain=self.chain, number=number, is_canonical=True)
+        return found.values_list("hash", flat=True).first()
+
+    def _rewind(self, state: ChainState, look: Look, ancestor: int) -> Stepped:
+        depth = state.cursor_number - ancestor
+        with transaction.atomic(durable=True):
+            lease_hold(self.held, seconds=conf().lease_seconds)
+            blocks = Block.objects.filter(chain=self.chain, number__gt=ancestor, is_canonical=True)
+            events = ChainEvent.objects.filter(chain=self.chain, block_number__gt=ancestor, is_canonical=True)
+            gone = blocks.update(is_canonical=False)
+            lost = events.update(is_canonical=False)
+            self._move(
+                state,
+                cursor_number=ancestor,
+                cursor_hash=self._our_hash(ancestor),
+                head=look.head.number,
+                checked_at=timezone.now(),
+                last_fork_number=ancestor,
+                last_fork_depth=depth,
+                last_fork_at=timezone.now(),
+            )
+        log.warning("fork chain=%s ancestor=%s depth=%s events=%s", self.chain, ancestor, depth, lost)
+        return Stepped("fork", gone, lost)
+
+    def _halt(self, state: ChainState, number: int) -> Stepped:
+        reason = (
+            f"block {number} was final here, and the node now has another one at that height "
+            f"({timezone.now():%Y-%m-%d %H:%M} UTC). Find out which is right before going on: either bring back the "
+            "node's data, or accept its version with `manage.py chain_reindex`"
+        )
+        with transaction.atomic(durable=True):
+            lease_hold(self.held, seconds=conf().lease_seconds)
+            self._move(state, halted_reason=reason, checked_at=timezone.now())
+        log.critical("index halted chain=%s block=%s", self.chain, number)
+        return Stepped("halt")
+
+    # -- fetching -----------------------------------------------------------------------------------------------
+
+    def _range(self, state: ChainState, look: Look) -> Stepped:
+        """Blocks that can no longer change: one query for many."""
+        now = time.monotonic()
+        first = state.cursor_number + 1
+        size = min(self.window.size, look.finalized - state.cursor_number)
+        last = first + size - 1
+        try:
+            logs = self.node.get_logs(self.addresses, first, last)
+        except RpcLimited:
+            self.window.refused(size, now)
+            if size > 1:
+                return Stepped("range")
+            logs, state.gaps = [], [*state.gaps, first]
+            log.error("gap chain=%s block=%s", self.chain, first)
+        else:
+            self.window.accepted(size, now)
+        end = self.node.block_by_number(last)
+        if end is None or (size == 1 and end.parent_hash != bytes(state.cursor_hash)):
+            raise RpcInconsistent(f"{self.chain}: block {last} does not continue the chain")
+        rows = self._rows(logs, first, last, {})
+        self._save(state, look, [self._block_row(end)], rows, last, end.hash)
+        return Stepped("range", size, len(rows))
+
+    def _tail(self, state: ChainState, look: Look) -> Stepped:
+        """Blocks that may still change: headers with checked links, logs by block hash."""
+        first = state.cursor_number + 1
+        last = min(look.head.number, state.cursor_number + self.node.conf.tail_blocks)
+        found = self.node.headers(range(first, last + 1))
+        headers = [header for header in found if header is not None]
+        numbers = [header.number for header in headers]
+        if numbers != list(range(first, last + 1)) or not fork.is_linked(
+            bytes(state.cursor_hash), [(header.hash, header.parent_hash) for header in headers]
+        ):
+            raise RpcInconsistent(f"{self.chain}: blocks {first} to {last} changed while they were read")
+        by_block = self.node.logs_by_block(self.addresses, [header.hash for header in headers])
+        rows: list[EventRow] = []
+        for header, logs in zip(headers, by_block, strict=True):
+            rows += self._rows(logs, header.number, header.number, {header.number: header})
+        self._save(state, look, [self._block_row(h) for h in headers], rows, last, headers[-1].hash)
+        return Stepped("tail", len(headers), len(rows))
+
+    def _gap(self, state: ChainState, look: Look) -> Stepped:
+        """A block whose logs the node could not give: tried again when there is nothing else to do."""
+        number = state.gaps[0]
+        try:
+            logs = self.node.get_logs(self.addresses, number, number)
+        except RpcLimited:
+            return Stepped("idle")
+        state.gaps = state.gaps[1:]
+        rows = self._rows(logs, number, number, {})
+        self._save(state, look, [], rows, state.cursor_number, bytes(state.cursor_hash))
+        return Stepped("gap", 1, len(rows))
+
+    # -- checking and writing -----------------------------------------------------------------------------------
+
+    def _rows(self, logs: list[LogJson], first: int, last: int, headers: dict[int, Header]) -> list[EventRow]:
+        """Decoded logs in chain order; anything that was not asked for makes the answer worthless."""
+        times = self._times(logs, headers)
+        hashes: dict[int, str] = {}
+        rows = []
+        place = (-1, -1)
+        for entry in sorted(logs, key=lambda item: (int_of(item.blockNumber), int_of(item.logIndex))):
+            number, index = int_of(entry.blockNumber), int_of(entry.logIndex)
+            kinds = self.kinds.get(entry.address.lower())
+            fits = first <= number <= last and kinds is not None and not entry.removed and (number, index) > place
+            if not fits or hashes.setdefault(number, entry.blockHash) != entry.blockHash:
+                raise RpcInconsistent(f"{self.chain}: logs of {first} to {last} are not what was asked for")
+            place = (number, index)
+            kind = kinds.get(entry.topics[0]) if entry.topics else None
+            if kind is None:
+                continue
+            block_hash = bytes_of(entry.blockHash, 32)
+            if number in headers and headers[number].hash != block_hash:
+                raise RpcInconsistent(f"{self.chain}: logs of another version of block {number}")
+            args = kind.decode([bytes_of(topic) for topic in entry.topics], bytes_of(entry.data))
+            rows.append(
+                EventRow(
+                    self.chain,
+                    block_hash,
+                    number,
+                    times[number],
+                    bytes_of(entry.transactionHash, 32),
+                    index,
+                    self.binary[entry.address.lower()],
+                    kind.contract,
+                    kind.name,
+                    encode_json(args).decode(),
+                )
+            )
+        return rows
+
+    def _times(self, logs: list[LogJson], headers: dict[int, Header]) -> dict:
+        """The time of each block with logs: many nodes put it into the log, the others are asked for headers."""
+        times = {number: header.timestamp for number, header in headers.items()}
+        missing: dict[int, str] = {}
+        for entry in logs:
+            number = int_of(entry.blockNumber)
+            if number in times:
+                continue
+            if entry.blockTimestamp is None:
+                missing[number] = entry.blockHash
+            else:
+                stamp = entry.blockTimestamp
+                times[number] = time_of(int_of(stamp) if isinstance(stamp, str) else stamp)
+        for header in self.node.headers(list(missing)):
+            if header is None or hex0x(header.hash) != missing[header.number]:
+                raise RpcInconsistent(f"{self.chain}: a block with logs changed while it was read")
+            times[header.number] = header.timestamp
+        return times
+
+    def _block_row(self, header: Header) -> BlockRow:
+        return BlockRow(self.chain, header.hash, header.number, header.parent_hash, header.timestamp)
+
+    def _save(
+        self,
+        state: ChainState,
+        look: Look,
+        blocks: list[BlockRow],
+        events: list[EventRow],
+        number: int,
+        block_hash: bytes,
+    ) -> None:
+        with transaction.atomic(durable=True):
+            lease_hold(self.held, seconds=conf().lease_seconds)
+            blocks_write(blocks)
+            events_write(events)
+            self._move(
+                state,
+                cursor_number=number,
+                cursor_hash=block_hash,
+                head=look.head.number,
+                # Never back: what was final once stays final here, or the index halts.
+                finalized=max(state.finalized, min(look.finalized, number)),
+                gaps=state.gaps,
+                checked_at=timezone.now(),
+            )
+
+    def _move(self, state: ChainState, **changes) -> None:
+        """Carries the fence: a holder that came back too late, or a cursor that moved meanwhile, changes nothing."""
+        mine = ChainState.objects.filter(
+            name=self.chain,
+            fence__lte=self.held.fence,
+            cursor_number=state.cursor_number,
+            finalized=state.finalized,
+        )
+        if mine.update(fence=self.held.fence, **changes) != 1:
+            raise LeaseLost(f"{self.chain}: another indexer moved the cursor")
+
+
+def events_reset(chain: str, *, held: Held) -> None:
+    """Forgets the index of a chain, so that the next steps build it anew from the first contract's block."""
+    with transaction.atomic(durable=True):
+        lease_hold(held, seconds=conf().lease_seconds)
+        ChainEvent.objects.filter(chain=chain).delete()
+        Block.objects.filter(chain=chain).delete()
+        ChainState.objects.filter(name=chain).update(
+            cursor_number=-1, cursor_hash=None, finalized=-1, halted_reason="", gaps=[]
+        )

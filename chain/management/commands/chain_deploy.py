@@ -1,0 +1,36 @@
+"""manage.py chain_deploy: the contracts on each chain, once."""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from chain.artefacts import deployment
+from chain.conf import conf
+from chain.deploying import deploy
+from chain.errors import ChainError
+from chain.identity import verify_deployment
+
+
+class Command(BaseCommand):
+    help = (
+        "Deploys the contracts to SUP and MED (RPC and key from the environment) and records chain id, addresses, "
+        "blocks, transactions, code hashes and compiler. Run again it changes nothing; killed half-way it finishes."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument("--chain", choices=sorted(conf().chains), help="only this chain")
+        parser.add_argument("--again", action="store_true", help="deploy a next version beside the recorded one")
+
+    def handle(self, *args, chain=None, again=False, verbosity=1, **options):
+        for name in [chain] if chain else conf().chains:
+            try:
+                self._one(name, again, verbosity)
+            except ChainError as error:
+                raise CommandError(str(error)) from error
+
+    def _one(self, name, again, verbosity):
+        say = self.stdout.write if verbosity else (lambda line: None)
+        is_new = deploy(name, again=again, say=say)
+        verify_deployment(name)
+        place = deployment(name)
+        say(f"{name} (chain id {place.chain_id}): {'deployed' if is_new else 'unchanged'}")
+        for item in place.contracts.values():
+            say(f"  {item.name:<14}{item.checksum}  version {item.version}, block {item.block_number}")
