@@ -88,7 +88,9 @@ def wait_until(what, is_true, seconds=WAIT_SECONDS):
     deadline = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > deadline:
-            raise DemoFailed(f"{what} did not happen within {seconds} seconds; look into the logs of {settings.PORTAL_STATE}.")
+            raise DemoFailed(
+                f"{what} did not happen within {seconds} seconds; look into the logs of {settings.PORTAL_STATE}."
+            )
         time.sleep(0.25)
 
 
@@ -209,7 +211,9 @@ class World:
             if not any(account.key == key for account in self.accounts):
                 self.account(user, key, "Patient", second_step=False)
         for (key, slug), patient in self.registrations.items():
-            wait_until(f"The registration of {key} at {slug}", lambda slug=slug, patient=patient: self.is_live(slug, patient))
+            wait_until(
+                f"The registration of {key} at {slug}", lambda slug=slug, patient=patient: self.is_live(slug, patient)
+            )
 
     def is_live(self, slug, patient):
         with tenant(self.hospitals[slug]):

@@ -4,6 +4,7 @@ A child never outlives the supervisor: the kernel signals it when the parent die
 killed supervisor left behind is recognised by process id *and* start time before it is ended. Nothing else is.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -120,7 +121,7 @@ class Stack:
     def _claim(self):
         for folder in ("", "logs", "run", "redis", "chains", "keys", "mail"):
             (self.state / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.lock = open(self.state / "run" / "lock", "a+")
+        self.lock = open(self.state / "run" / "lock", "a+")  # noqa: SIM115 (held until the process ends)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -308,7 +309,10 @@ class Stack:
 
     def _web_answers(self):
         try:
-            return httpx.get(f"http://127.0.0.1:{settings.WEB_PORT}/health/", timeout=5, trust_env=False).status_code == 200
+            return (
+                httpx.get(f"http://127.0.0.1:{settings.WEB_PORT}/health/", timeout=5, trust_env=False).status_code
+                == 200
+            )
         except httpx.HTTPError:
             return False
 
@@ -356,11 +360,10 @@ class Stack:
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()
-                try:
-                    os.killpg(child.pid, signal.SIGKILL)  # helpers of a child that died before them
-                except ProcessLookupError:
-                    pass
-        (self.state / "run" / "children.json").unlink(missing_ok=True) if self.children else None
+                with contextlib.suppress(ProcessLookupError):  # helpers of a child that died before them
+                    os.killpg(child.pid, signal.SIGKILL)
+        if self.children:
+            (self.state / "run" / "children.json").unlink(missing_ok=True)
         self.children = {}
 
 

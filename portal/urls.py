@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 
 from django.contrib import admin
-from django.urls import include, path
 from django.http import JsonResponse
+from django.urls import include, path
 from django.views.decorators.http import require_safe
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 
 handler400 = "portal.errors.bad_request"
 handler403 = "portal.errors.forbidden"
@@ -32,8 +32,6 @@ urlpatterns = [
     path("accounts/", include("portal.urls_accounts")),
     *part("api/v1/", "portal.api"),
     path("api/schema/", SpectacularAPIView.as_view(permission_classes=[]), name="api-schema"),
-    path(
-        "api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema", permission_classes=[]), name="api-docs"
-    ),
+    *part("api/", "portal.api_docs"),
     path("admin/", admin.site.urls),
 ]

@@ -46,7 +46,12 @@ class Table:
             outcome = max(tests.values(), key=RANK.__getitem__)
             rows.append((scenario, tests, WORDS[outcome]))
             terminalreporter.write_line(f"{scenario:5} {len(tests):3} tests  {WORDS[outcome]}")
-        lines = ["# Scenarios", "", "Written by `make scenarios`: each outcome, the tests that show it, and the result.", ""]
+        lines = [
+            "# Scenarios",
+            "",
+            "Written by `make scenarios`: each outcome, the tests that show it, and the result.",
+            "",
+        ]
         lines += ["| scenario | result | tests |", "|---|---|---|"]
         for scenario, tests, word in rows:
             lines.append(f"| {scenario} | {word} | {'<br>'.join(f'`{name}`' for name in sorted(tests))} |")

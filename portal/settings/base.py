@@ -178,7 +178,7 @@ PASSWORD_RESET_TIMEOUT = 3600
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = False
 # The lock with its stated end is hospitals.lockout; these bound one network address besides.
-ACCOUNT_RATE_LIMITS = {"login_failed": "100/m/ip,12/900s/key", "login": "100/m/ip", "reauthenticate": "30/m/user"}
+ACCOUNT_RATE_LIMITS = {"login_failed": "100/m/ip,40/900s/key", "login": "100/m/ip", "reauthenticate": "30/m/user"}
 MFA_ADAPTER = "hospitals.adapters.MFAAdapter"
 MFA_FORMS = {
     "authenticate": "portal.dashboards.account_forms.SecondStepForm",
