@@ -32,6 +32,7 @@ from hospitals.serializers import (
     TokenSerializer,
     TokenWishSerializer,
 )
+from hospitals.services import looks
 
 PAGING = [
     OpenApiParameter("cursor", str, description="The `next` of the page before."),
@@ -109,12 +110,7 @@ class PatientListView(MemberView):
         limit = min(rows_wanted(request), conf().search_rows_max)
         text = request.query_params.get("q", "")
         rows = list(selectors.patient_search(hospital=request.hospital, text=text, limit=limit))
-        with transaction.atomic(savepoint=False):
-            audit.append_many(
-                hospital=request.hospital,
-                actor=request.actor,
-                drafts=[audit.Draft(action="patients.listed", patient=row, purpose="TREAT") for row in rows],
-            )
+        looks.patients_listed(actor=request.actor, hospital=request.hospital, patients=rows)
         return Response(PatientSerializer(rows, many=True).data)
 
 
@@ -125,8 +121,7 @@ class PatientDetailView(MemberView):
     @extend_schema(operation_id="patient", responses=PatientSerializer, tags=["hospital"])
     def get(self, request: Request, slug: str, patient_id: Any) -> Response:
         patient = selectors.patient_visible(request.actor, patient_id)
-        with transaction.atomic(savepoint=False):
-            audit.append(hospital=request.hospital, actor=request.actor, action="patients.opened", patient=patient)
+        looks.patient_opened(actor=request.actor, patient=patient)
         return Response(PatientSerializer(patient).data)
 
 
@@ -146,8 +141,7 @@ class HospitalLogView(MemberView):
         if wanted := request.query_params.get("patient"):
             filters["patient"] = selectors.patient_visible(request.actor, _uuid(wanted)).pk
         if "cursor" not in request.query_params:
-            with transaction.atomic(savepoint=False):
-                audit.append(hospital=request.hospital, actor=request.actor, action="log.opened")
+            looks.log_opened(actor=request.actor, hospital=request.hospital)
         rows, mark = page_of(request, selectors.audit_of(request.hospital, filters), at="at")
         data = HospitalLogEntrySerializer(rows, many=True, context={"request": request}).data
         return Response({"results": data, "next": mark})

@@ -1,5 +1,6 @@
 """Pages of a list by an opaque, signed mark that works only for the person, address and filters it was made for."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -39,17 +40,22 @@ def cursor_read(request: Request) -> list[Any] | None:
         raise CursorInvalid() from error
 
 
-def page_of(request: Request, rows: QuerySet, *, at: str = "created_at") -> tuple[list[Any], str | None]:
-    """Newest first by (`at`, id); constant cost however deep, and no row twice while others are added."""
+def page_of(
+    request: Request, rows: QuerySet, *, at: str = "created_at", read: Callable[[QuerySet], Any] = lambda rows: rows
+) -> tuple[list[Any], str | None]:
+    """Newest first by (`at`, id); constant cost however deep, and no row twice while others are added.
+
+    `read` turns the query into something sliceable whose rows carry `at` and `id`.
+    """
     limit = rows_wanted(request)
     if place := cursor_read(request):
         when, key = datetime.fromisoformat(place[0]), place[1]
         rows = rows.filter(Q(**{f"{at}__lt": when}) | Q(**{at: when, "pk__lt": key}))
-    found = list(rows.order_by(f"-{at}", "-pk")[: limit + 1])
+    found = list(read(rows.order_by(f"-{at}", "-pk"))[: limit + 1])
     if len(found) <= limit:
         return found, None
     last = found[limit - 1]
-    return found[:limit], cursor_make(request, [getattr(last, at).isoformat(), str(last.pk)])
+    return found[:limit], cursor_make(request, [getattr(last, at).isoformat(), str(last.id)])
 
 
 def slice_of(request: Request, rows: list[Any], *, key: str = "id") -> tuple[list[Any], str | None]:

@@ -18,7 +18,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Fault:
-    """`layer` is authored or epoch; `kind`: signature, link, leaf, or unverifiable: no key, or the libraries disagree."""
+    """`kind`: signature, link, leaf, or unverifiable (no key, or the two libraries disagree)."""
 
     epoch_id: str
     layer: str
