@@ -1,21 +1,18 @@
-"""Reads for a member of staff: their uploads on the way, what needs a hand, and what patients share with them."""
+"""Uploads on their way: what a member of staff waits for, and what needs a hand."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from chain import selectors as chain_selectors
 from hospitals import keyring
-from hospitals.models import Membership, Organisation
-from hospitals.tenancy import all_tenants
-from hospitals.types import MembershipStatus
-from records import selectors
-from records.models import AccessGrant, Anchor, AnchorState, GrantState, RecordStatus, Upload, UploadState
+from hospitals.models import Membership, Organisation, Patient
+from records.models import Anchor, AnchorState, Record, RecordStatus, Restriction, ScopeType, Upload, UploadState
 
 # The slowest chain decides what a person is told.
 ORDER = [AnchorState.FAILED, AnchorState.QUEUED, AnchorState.BROADCAST, AnchorState.MINED, AnchorState.FINAL]
@@ -66,33 +63,30 @@ def upload_of(hospital: Organisation, upload_id: uuid.UUID) -> Upload | None:
     return uploads(hospital).filter(pk=upload_id).first()
 
 
-@dataclass(frozen=True)
-class SharedGroup:
-    """One consent and the records that it opens now."""
-
-    grant: AccessGrant
-    rows: list[selectors.TimelineRow]
-
-
-def shared_groups(membership: Membership) -> list[SharedGroup]:
-    """What patients of other hospitals let this member read, consent by consent; an empty consent is shown too."""
-    if membership.status != MembershipStatus.ACTIVE:
-        return []
-    rows = selectors.shared_with(membership)
-    now = timezone.now()
-    with all_tenants("consents given to a member"):
-        live = list(
-            AccessGrant.objects.filter(
-                Q(grantee_membership=membership)
-                | Q(grantee_membership__isnull=True, grantee_organisation_id=membership.hospital_id),
-                state=GrantState.ACTIVE,
-                not_before__lte=now,
-                expires_at__gt=now,
-            )
-            .select_related("patient", "hospital")
-            .order_by("expires_at")
+def newest_records(patients: Sequence[Patient]) -> list[tuple[uuid.UUID, str, date]]:
+    """(patient, category, day) of each patient's newest record that the patient does not hide from staff."""
+    keys = [patient.pk for patient in patients]
+    hidden = list(Restriction.objects.filter(patient_id__in=keys, lifted_at__isnull=True))
+    shown = Record.objects.filter(status=RecordStatus.ACTIVE)
+    for rule in hidden:
+        shown = shown.exclude(_hidden_by(rule))
+    newest = shown.filter(patient_id=OuterRef("patient_id")).order_by("-created_at", "-pk").values("pk")[:1]
+    found = Record.objects.filter(patient_id__in=keys, pk=Subquery(newest))
+    return [
+        (patient_id, category, care_on or timezone.localdate(created_at))
+        for patient_id, category, care_on, created_at in found.values_list(
+            "patient_id", "category", "care_on", "created_at"
         )
-    return [SharedGroup(grant, [row for row in rows if row.grant_id == grant.pk]) for grant in live]
+    ]
+
+
+def _hidden_by(rule: Restriction) -> Q:
+    covered = Q(patient_id=rule.patient_id)
+    if rule.scope_type == ScopeType.CATEGORY:
+        covered &= Q(category=rule.scope_value)
+    elif rule.scope_type == ScopeType.RECORD:
+        covered &= Q(pk=uuid.UUID(rule.scope_value))
+    return covered
 
 
 def _anchors(record_ids: list[uuid.UUID]) -> dict[tuple[uuid.UUID, int], list[tuple[Anchor, Any]]]:

@@ -16,7 +16,7 @@ from hospitals.access import member_required
 from hospitals.roles import Permission
 from portal import look
 from portal.dashboards import hospital_rows as rows
-from records import selectors, worklists
+from records import worklists
 
 SECURE_SHOWN = 5
 TASKS_SHOWN = 8
@@ -76,7 +76,7 @@ def newest_words(request: HttpRequest, patients: list) -> dict:
     """ "Laboratory, 9 Nov" for each patient; titles stay sealed in lists of people."""
     return {
         patient_id: f"{look.CATEGORIES.get(category, look.CATEGORIES['other'])[1]}, {rows.short(day)}"
-        for patient_id, category, day in selectors.newest_records(patients)
+        for patient_id, category, day in worklists.newest_records(patients)
     }
 
 

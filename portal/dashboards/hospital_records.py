@@ -22,7 +22,7 @@ from portal import look
 from portal.dashboards import content as contents
 from portal.dashboards import hospital_rows as rows
 from portal.dashboards.hospital_forms import WithdrawForm
-from records import delivery, gate, proofs, receipts, selectors, services, worklists
+from records import delivery, gate, proofs, receipts, selectors, services, sharing
 from records.errors import RecordAltered
 
 LOOKED_SHOWN = 20
@@ -140,7 +140,7 @@ def withdraw(request: HttpRequest, slug: str, record_id: Any) -> HttpResponse:
 @require_safe
 @member_required(Permission.SHARED_READ)
 def shared(request: HttpRequest, slug: str) -> HttpResponse:
-    found = worklists.shared_groups(request.membership)
+    found = sharing.shared_groups(request.membership)
     for group in found:
         if group.rows:
             looks.records_listed(
