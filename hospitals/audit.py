@@ -108,10 +108,11 @@ def _append(hospital: Organisation, actor: Actor, drafts: Sequence[Draft]) -> li
 
 def publish(hospital: Organisation, entries: Sequence[AuditEntry]) -> None:
     """Queue the leaves for the chain; a repeat does nothing. Entries from before admission wait for it."""
-    for entry in entries:
-        chain_services.access_enqueue(
-            chain=CHAIN, sender=bytes(hospital.account_address), leaf=bytes(entry.leaf), ref=entry.chain_ref
-        )
+    chain_services.access_enqueue_many(
+        chain=CHAIN,
+        sender=bytes(hospital.account_address),
+        leaves=[(bytes(entry.leaf), entry.chain_ref) for entry in entries],
+    )
 
 
 def publish_waiting(hospital: Organisation) -> None:

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django_scopes import ScopeError, scope
 
 from hospitals.errors import TenantError
-from hospitals.models import Organisation, Patient, PatientClaim
+from hospitals.models import Patient, PatientClaim
 from hospitals.tenancy import all_tenants, tenant, tenants
 from tests.factories import make_patient, make_user
 
