@@ -1,35 +1,36 @@
 """Read side: plain data about wishes, proofs, sync and what stands on the chains."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
-from django.db.models import Count, Q
-from django.utils import timezone
+from django.db.models import Q, QuerySet
 
 from chain import deploying, merkle
 from chain.artefacts import deployment
 from chain.conf import conf
-from chain.errors import ChainError, DeploymentMismatch, RpcUnavailable
-from chain.gateway import bytes_of, gateway, keccak
-from chain.models import Attempt, ChainEvent, ChainState, ItemState, OutboxItem, Transaction, TransactionState
+from chain.gateway import bytes_of
+from chain.health import alarms, contracts, queue_status, sync_status
+from chain.models import Attempt, ChainEvent, ChainState, ItemState, OutboxItem
 from chain.projection import final_events, projector_advance
-from chain.rpc import Call
 from chain.signing import address_of, checksum
-from chain.types import Alarm, ContractInfo, Inclusion, ItemStatus, SyncStatus, hex0x
-from chain.viewer import block_view, transaction_view
+from chain.types import EventShown, Inclusion, ItemStatus, hex0x
+from chain.viewer import block_view, blocks_newest, transaction_view
 
 __all__ = [
     "access_count",
     "access_leaves",
     "alarms",
     "block_view",
+    "blocks_newest",
     "contracts",
     "deployer_address",
+    "events_named",
+    "events_of",
     "final_events",
     "inclusion",
     "item",
     "items",
     "projector_advance",
+    "queue_status",
     "sync_status",
     "transaction_view",
 ]
@@ -109,30 +110,6 @@ def inclusion(ref: str) -> Inclusion | None:
     )
 
 
-def sync_status(chain: str) -> SyncStatus:
-    """How far the index is, and whether that is good news."""
-    state = ChainState.objects.filter(name=chain).first()
-    if state is None:
-        return SyncStatus(chain, conf().chain(chain).chain_id, 0, 0, -1, 0, "", None, None, None, is_behind=True)
-    # The indexer looks every few hundred milliseconds; a minute without a look means that it is not running.
-    is_stale = state.checked_at is None or timezone.now() - state.checked_at > timedelta(seconds=60)
-    lag = max(0, state.head - state.cursor_number)
-    return SyncStatus(
-        chain=chain,
-        chain_id=state.chain_id,
-        head=state.head,
-        finalized=max(0, state.finalized),
-        cursor=state.cursor_number,
-        lag=lag,
-        halted_reason=state.halted_reason,
-        checked_at=state.checked_at,
-        last_fork=state.last_fork_at,
-        last_fork_depth=state.last_fork_depth,
-        gaps=state.gaps,
-        is_behind=bool(is_stale or state.halted_reason or state.gaps or lag > conf().chain(chain).tail_blocks),
-    )
-
-
 def access_count(*, chain: str, organisation: bytes) -> int:
     """Entries of an organisation's access log that are final on chain."""
     event = _access_events(chain, organisation).order_by("-block_number", "-log_index").first()
@@ -161,85 +138,30 @@ def deployer_address() -> bytes:
     return address_of(deploying.deployer_key())
 
 
-def contracts(chain: str) -> list[ContractInfo]:
-    """Published contracts and whether the chain holds exactly that code (G7)."""
-    try:
-        place = deployment(chain)
-    except DeploymentMismatch:
-        return []
-    rows = list(place.contracts.values())
-    try:
-        codes = gateway(chain).rpc.batch([Call("eth_getCode", (hex0x(row.address), "latest")) for row in rows])
-    except RpcUnavailable:
-        codes = [None] * len(rows)
+def events_of(address: bytes, *, contract: str, limit: int) -> list[EventShown]:
+    """Final events of one contract, on both chains, about one organisation; newest first."""
+    return _final_rows(ChainEvent.objects.filter(contract=contract, args__organisation=hex0x(address)), limit)
+
+
+def events_named(chain: str, name: str, *, limit: int) -> list[EventShown]:
+    return _final_rows(ChainEvent.objects.filter(chain=chain, name=name), limit)
+
+
+def _final_rows(events: QuerySet[ChainEvent], limit: int) -> list[EventShown]:
+    finalized = dict(ChainState.objects.values_list("name", "finalized"))
+    is_final = Q(pk__in=[])
+    for chain, number in finalized.items():
+        is_final |= Q(chain=chain, block_number__lte=number)
+    rows = events.filter(is_final, is_canonical=True).order_by("-block_time", "-block_number", "-log_index")[:limit]
     return [
-        ContractInfo(
+        EventShown(
+            chain=row.chain,
+            contract=row.contract,
             name=row.name,
-            chain=chain,
-            chain_id=place.chain_id,
-            address=row.checksum,
-            version=row.version,
-            code_hash=hex0x(row.code_hash),
-            tx_hash=hex0x(row.tx_hash),
+            args=row.args,
             block_number=row.block_number,
-            compiler=row.compiler,
-            is_matching=None if code is None else keccak(bytes_of(code)) == row.code_hash,
+            block_time=row.block_time,
+            tx_hash=hex0x(row.tx_hash),
         )
-        for row, code in zip(rows, codes, strict=True)
+        for row in rows
     ]
-
-
-def alarms(chain: str) -> list[Alarm]:
-    """What a person should look at now (O17). Asks the node for balances."""
-    found = []
-    sync = sync_status(chain)
-    if sync.halted_reason:
-        found.append(Alarm("halted", chain, sync.halted_reason))
-    elif sync.checked_at is None or timezone.now() - sync.checked_at > timedelta(seconds=60):
-        found.append(Alarm("index_stopped", chain, "The index has not looked at the chain for a minute."))
-    elif sync.is_behind:
-        found.append(Alarm("index_lag", chain, f"The index is {sync.lag} blocks behind."))
-    if sync.gaps:
-        found.append(Alarm("gap", chain, f"Events of block {sync.gaps[0]} could not be read."))
-    found += _outbox_alarms(chain)
-    found += _contract_alarms(chain)
-    return found
-
-
-def _outbox_alarms(chain: str) -> list[Alarm]:
-    old = timezone.now() - timedelta(seconds=conf().stuck_seconds)
-    stuck = Transaction.objects.filter(chain=chain, state=TransactionState.BROADCAST, created_at__lte=old).count()
-    rows = OutboxItem.objects.filter(chain=chain).aggregate(
-        waiting=Count("id", filter=Q(state=ItemState.QUEUED, created_at__lte=old)),
-        failed=Count("id", filter=Q(state=ItemState.FAILED)),
-    )
-    minutes = conf().stuck_seconds // 60
-    found = []
-    if stuck:
-        found.append(Alarm("stuck", chain, f"{stuck} transactions are in no block after {minutes} minutes."))
-    if rows["waiting"]:
-        found.append(Alarm("backlog", chain, f"{rows['waiting']} entries have waited more than {minutes} minutes."))
-    if rows["failed"]:
-        found.append(Alarm("refused", chain, f"{rows['failed']} steps were refused by a contract."))
-    return found
-
-
-def _contract_alarms(chain: str) -> list[Alarm]:
-    low = conf().chain(chain).balance_low_wei
-    try:
-        found = [
-            Alarm("foreign_code", chain, f"{item.name} at {item.address} is not the recorded code.")
-            for item in contracts(chain)
-            if item.is_matching is False
-        ]
-        if conf().chain(chain).gas_price_wei != 0:
-            senders = Transaction.objects.filter(chain=chain).values_list("sender", flat=True).distinct()
-            balances = {sender: gateway(chain).balance(sender) for sender in senders}
-            found += [
-                Alarm("low_balance", chain, f"{checksum(sender)} has little left to pay for transactions.")
-                for sender, balance in balances.items()
-                if balance < low
-            ]
-        return found
-    except ChainError:
-        return [Alarm("unreachable", chain, "The chain cannot be reached.")]

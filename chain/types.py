@@ -118,6 +118,30 @@ class Alarm:
 
 
 @dataclass(frozen=True)
+class QueueStatus:
+    waiting: int
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True)
+class EventShown:
+    """A final event of the index, for a page."""
+
+    chain: str
+    contract: str
+    name: str
+    args: dict[str, Any]
+    block_number: int
+    block_time: datetime
+    tx_hash: str
+
+    @property
+    def contract_name(self) -> str:
+        """The name in a ReleaseAnnounced event, as text."""
+        return bytes.fromhex(self.args.get("name", "0x")[2:]).rstrip(b"\0").decode("ascii", "replace")
+
+
+@dataclass(frozen=True)
 class ContractInfo:
     name: str
     chain: str

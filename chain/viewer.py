@@ -62,22 +62,17 @@ def _view(
     )
 
 
-def _hash(text: str | bytes) -> bytes | None:
-    """32 bytes from what a visitor typed; None when it is no hash."""
-    if isinstance(text, bytes):
-        return text if len(text) == 32 else None
-    try:
-        value = bytes.fromhex(text.strip().removeprefix("0x"))
-    except ValueError:
-        return None
-    return value if len(value) == 32 else None
+def _hash(text: str | bytes) -> bytes:
+    """32 bytes from what a visitor typed; ValueError when it is no hash."""
+    value = text if isinstance(text, bytes) else bytes.fromhex(text.strip().lower().removeprefix("0x"))
+    if len(value) != 32:
+        raise ValueError("a hash has 32 bytes")
+    return value
 
 
 def transaction_view(chain: str, tx_hash: str | bytes) -> TransactionView | None:
-    """None when the node does not know it; RpcUnavailable when it cannot be asked."""
+    """None when the node does not know it, ValueError when it is no hash, RpcUnavailable when nobody answers."""
     wanted = _hash(tx_hash)
-    if wanted is None:
-        return None
     node = gateway(chain)
     found = node.transactions([wanted])[0]
     if found is None:
@@ -124,12 +119,11 @@ def _block(node: Gateway, number_or_hash: int | str | bytes) -> BlockJson | None
     if isinstance(text, str) and text.strip().isdecimal() and len(text.strip()) < 19:
         text = int(text)
     if isinstance(text, int):
+        if not 0 <= text < 2**63:
+            return None
         call = Call("eth_getBlockByNumber", (hex(text), True), BlockJson | None)
     else:
-        wanted = _hash(text)
-        if wanted is None:
-            return None
-        call = Call("eth_getBlockByHash", (hex0x(wanted), True), BlockJson | None)
+        call = Call("eth_getBlockByHash", (hex0x(_hash(text)), True), BlockJson | None)
     try:
         return node.rpc.call(call.method, *call.params, type=call.type)
     except RpcInconsistent:  # some nodes refuse a height above their head
@@ -138,3 +132,28 @@ def _block(node: Gateway, number_or_hash: int | str | bytes) -> BlockJson | None
 
 def _full(block: BlockJson) -> list[TransactionJson]:
     return [msgspec.convert(item, TransactionJson) for item in block.transactions]
+
+
+def blocks_newest(chain: str, *, limit: int) -> list[BlockView]:
+    """The last blocks, newest first, without their transactions."""
+    node = gateway(chain)
+    look = node.look()
+    numbers = range(look.head.number, max(-1, look.head.number - limit), -1)
+    headers = [header for header in node.headers(numbers) if header is not None]
+    return [
+        BlockView(
+            chain=chain,
+            number=header.number,
+            hash=hex0x(header.hash),
+            parent_hash=hex0x(header.parent_hash),
+            timestamp=header.timestamp,
+            is_final=header.number <= look.finalized,
+            gas_used=header.gas_used,
+            gas_limit=header.gas_limit,
+            transactions=(),
+            previous_number=header.number - 1 if header.number else None,
+            next_number=header.number + 1 if header.number < look.head.number else None,
+            transaction_count=len(header.transactions),
+        )
+        for header in headers
+    ]

@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 
 ANVIL = next(iter(sorted(settings.BASE_DIR.glob("node_modules/@foundry-rs/anvil-*/bin/anvil"))), None)
+DEPTH = 3  # blocks on top that make a block final in tests
 MED_FLAGS = ("--gas-price", "0", "--block-base-fee-per-gas", "0")
 
 
@@ -140,6 +141,53 @@ def chains(anvils, settings):
         anvil.revert(before[name])
 
 
+KEYS: dict[bytes, bytes] = {}
+
+
+def signing_key(address):
+    """The signer of tests that have no keyring: accounts made by the `account` fixture."""
+    return KEYS[bytes(address)]
+
+
+@pytest.fixture
+def account(chains, settings):
+    """Call it for a new funded account that the sender can sign for."""
+    from chain.gateway import address_of
+
+    settings.CHAIN = {**settings.CHAIN, "signer": "tests.chain_fixtures.signing_key"}
+
+    def make():
+        key = secrets.token_bytes(32)
+        address = address_of(key)
+        KEYS[address] = key
+        chains["SUP"].fund(address)
+        return address
+
+    return make
+
+
+@pytest.fixture
+def hospital(account, deployer, drive):
+    """Call it for the address of an organisation that both chains know as an active hospital."""
+    from chain.services import call_enqueue
+
+    def make(*, chains=("SUP", "MED")):
+        address = account()
+        for name in chains:
+            call_enqueue(
+                chain=name,
+                sender=deployer,
+                contract="Registry",
+                function="admitOrganisation",
+                args=[address, 1, secrets.token_bytes(32)],
+                ref=f"admit:{name}:{address.hex()[:20]}",
+            )
+        drive(projectors=False)
+        return address
+
+    return make
+
+
 @pytest.fixture
 def deployer(chains):
     """The account that may do everything the regulator may."""
@@ -147,3 +195,90 @@ def deployer(chains):
     from chain.gateway import address_of
 
     return address_of(deployer_key())
+
+
+class Quiet:
+    """The result of `drive`: how many blocks were made and what the projectors applied."""
+
+    def __init__(self):
+        self.blocks = 0
+        self.events = 0
+
+
+def _projectors():
+    """What the `project` command runs, for the apps that are there."""
+    from importlib.util import find_spec
+
+    found = []
+    if find_spec("hospitals.projector"):
+        from hospitals import projector
+
+        found.append(projector.project)
+    if find_spec("records.projector"):
+        from records import projector as records_projector
+
+        found.append(records_projector.project_all)
+    return found
+
+
+class Workers:
+    """Sender and indexer of each chain, stepped by hand."""
+
+    def __init__(self, names=("SUP", "MED")):
+        from chain.indexer import Indexer
+        from chain.leases import lease_take
+        from chain.sending import Sender
+
+        self.names = names
+        self.held = {
+            (job, name): lease_take(name=f"{job}:{name}", holder="test", seconds=3600)
+            for job in ("sender", "indexer")
+            for name in names
+        }
+        self.senders = {name: Sender(name, self.held["sender", name]) for name in names}
+        self.indexers = {name: Indexer(name, self.held["indexer", name]) for name in names}
+
+    def send(self, name):
+        return self.senders[name].step()
+
+    def index(self, name):
+        while not self.indexers[name].step().is_idle:
+            pass
+
+
+@pytest.fixture
+def workers(chains, db):
+    return Workers()
+
+
+@pytest.fixture
+def drive(chains, workers):
+    """Call it to let both chains work until every wish is final or refused and every projector has caught up.
+
+    `drive(waiting_ok=True)` accepts wishes that must go on waiting (a suspended hospital's anchors).
+    """
+    from chain.models import ItemState, OutboxItem
+
+    unsettled = [ItemState.QUEUED, ItemState.BROADCAST, ItemState.MINED]
+
+    def run(*, most=60, waiting_ok=False, projectors=True):
+        done = Quiet()
+        for _ in range(most):
+            for name, anvil in chains.items():
+                workers.send(name)
+                anvil.mine()
+                done.blocks += 1
+            for name in chains:
+                workers.send(name)
+                workers.index(name)
+            events = sum(project() for project in _projectors()) if projectors else 0
+            done.events += events
+            # Projectors may wish for more, so quiet is a round in which nothing was left and nothing was applied.
+            if not events and not OutboxItem.objects.filter(state__in=unsettled).exists() and done.blocks > 2 * DEPTH:
+                return done
+        left = OutboxItem.objects.filter(state__in=unsettled).values_list("chain", "lane", "state", "error")
+        if left and not waiting_ok:
+            raise AssertionError(f"not quiet after {most} rounds: {list(left[:5])}")
+        return done
+
+    return run
