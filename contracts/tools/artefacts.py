@@ -15,7 +15,7 @@ from pathlib import Path
 
 CONTRACTS = Path(__file__).resolve().parent.parent
 BUILD = CONTRACTS / "build"
-FORGE = CONTRACTS.parent / "node_modules/@foundry-rs/forge-linux-amd64/bin/forge"
+PLATFORM_PACKAGES = CONTRACTS.parent / "node_modules" / "@foundry-rs"
 NAMES = {
     "Registry": "Registry.sol",
     "AnchorLog": "AnchorLog.sol",
@@ -31,11 +31,12 @@ class BuildError(Exception):
 
 
 def forge(*arguments: str) -> str:
-    if not FORGE.exists():
-        raise BuildError("forge is missing: run `npm ci` in the top folder first")
+    binary = next(PLATFORM_PACKAGES.glob("forge-*/bin/forge"), None)
+    if binary is None:
+        raise BuildError("forge is missing: run `make install` first")
     # Whatever FOUNDRY_* the shell has set must not change the published code.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FOUNDRY_")}
-    done = subprocess.run([FORGE, *arguments], cwd=CONTRACTS, env=environment, capture_output=True, text=True)
+    done = subprocess.run([binary, *arguments], cwd=CONTRACTS, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise BuildError(f"forge {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -85,10 +86,10 @@ def text_of(name: str) -> str:
     return json.dumps(artefact(name), indent=1, sort_keys=True) + "\n"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a committed artefact is stale")
-    is_check = parser.parse_args().check
+    is_check = parser.parse_args(arguments).check
     try:
         forge("build", "--skip", "test", "--quiet")
     except BuildError as error:
@@ -106,7 +107,8 @@ def main() -> int:
             path.write_text(text)
     unknown = sorted(path.name for path in BUILD.glob("*.json") if path.stem not in NAMES)
     if is_check and (stale or unknown):
-        print(f"Stale contract artefacts: {', '.join(stale + unknown)}. Run `make contracts` and commit contracts/build.")
+        names = ", ".join(stale + unknown)
+        print(f"Stale contract artefacts: {names}. Run `make contracts` and commit contracts/build.")
         return 1
     print("Contract artefacts are fresh." if not stale else f"Wrote {', '.join(stale)}.")
     return 0
