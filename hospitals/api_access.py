@@ -19,7 +19,7 @@ from hospitals.models import AccessToken
 from hospitals.roles import Permission
 from hospitals.services.accounts import token_hash
 from hospitals.tenancy import tenant, tenants
-from hospitals.types import TOKEN_SCOPES, OrganisationKind
+from hospitals.types import TOKEN_SCOPES, MembershipStatus, OrganisationKind
 
 USED_EVERY = timedelta(minutes=1)  # how exact "last used" is: a write for each request would cost more than it tells
 
@@ -33,10 +33,15 @@ class TokenAuthentication(BaseAuthentication):
         header = get_authorization_header(request).split()
         if not header or header[0].lower() != b"token":
             return None
-        token = selectors.token_find(token_hash(header[1].decode("latin-1"))) if len(header) == 2 else None
-        if token is None:
-            raise AuthenticationFailed("This token is not valid or has expired.")
+        digest = token_hash(header[1].decode("latin-1")) if len(header) == 2 else b""
         now = timezone.now()
+        token = (
+            AccessToken.objects.filter(token_hash=digest, revoked_at=None, expires_at__gt=now, user__is_active=True)
+            .select_related("user", "membership")
+            .first()
+        )
+        if token is None or (token.membership and token.membership.status != MembershipStatus.ACTIVE):
+            raise AuthenticationFailed("This token is not valid or has expired.")
         if token.last_used_at is None or now - token.last_used_at > USED_EVERY:
             AccessToken.objects.filter(pk=token.pk).update(last_used_at=now)
         return token.user, token

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.core import signing
@@ -71,6 +72,7 @@ def slice_of(request: Request, rows: list[Any], *, key: str = "id") -> tuple[lis
     return found, cursor_make(request, [str(getattr(found[-1], key))]) if more else None
 
 
+@cache
 def page_serializer(item: type[serializers.Serializer]) -> type[serializers.Serializer]:
     """The description of a page of `item` for the OpenAPI document."""
     name = item.__name__.removesuffix("Serializer")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -80,42 +80,58 @@ class _Receipt(_RecordView):
         return answer
 
 
-@extend_schema(operation_id="my_record", parameters=[VERSION], responses=RecordSerializer, tags=["my data"])
+@extend_schema_view(
+    get=extend_schema(operation_id="my_record", parameters=[VERSION], responses=RecordSerializer, tags=["my data"])
+)
 class OwnRecordView(_Metadata, PatientView):
     pass
 
 
-@extend_schema(
-    operation_id="my_content",
-    parameters=[VERSION, RANGE],
-    responses={(200, "application/octet-stream"): BYTES, (206, "application/octet-stream"): BYTES, 416: None},
-    tags=["my data"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="my_content",
+        parameters=[VERSION, RANGE],
+        responses={(200, "application/octet-stream"): BYTES, (206, "application/octet-stream"): BYTES, 416: None},
+        tags=["my data"],
+    )
 )
 class OwnContentView(_Content, PatientView):
     pass
 
 
-@extend_schema(operation_id="my_receipt", parameters=[VERSION], responses=OpenApiTypes.OBJECT, tags=["my data"])
+@extend_schema_view(
+    get=extend_schema(operation_id="my_receipt", parameters=[VERSION], responses=OpenApiTypes.OBJECT, tags=["my data"])
+)
 class OwnReceiptView(_Receipt, PatientView):
     pass
 
 
-@extend_schema(operation_id="record", parameters=[VERSION, PURPOSE], responses=RecordSerializer, tags=["hospital"])
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="record", parameters=[VERSION, PURPOSE], responses=RecordSerializer, tags=["hospital"]
+    )
+)
 class RecordView(_Metadata, MemberView):
     pass
 
 
-@extend_schema(
-    operation_id="content",
-    parameters=[VERSION, PURPOSE, RANGE],
-    responses={(200, "application/octet-stream"): BYTES, (206, "application/octet-stream"): BYTES, 416: None},
-    tags=["hospital"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="content",
+        parameters=[VERSION, PURPOSE, RANGE],
+        responses={(200, "application/octet-stream"): BYTES, (206, "application/octet-stream"): BYTES, 416: None},
+        tags=["hospital"],
+    )
 )
 class ContentView(_Content, MemberView):
     pass
 
 
-@extend_schema(operation_id="receipt", parameters=[VERSION, PURPOSE], responses=OpenApiTypes.OBJECT, tags=["hospital"])
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="receipt", parameters=[VERSION, PURPOSE], responses=OpenApiTypes.OBJECT, tags=["hospital"]
+    )
+)
 class ReceiptView(_Receipt, MemberView):
     pass
 

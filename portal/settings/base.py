@@ -258,6 +258,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "OrganisationStatus": "hospitals.types.OrganisationStatus",
+        "RoleStatus": "hospitals.types.MembershipStatus",
+        "RegistrationStatus": "hospitals.types.PatientStatus",
+    },
 }
 
 # Parts that `manage.py up` starts itself unless an address for them is given.
