@@ -15,6 +15,7 @@ from hospitals.errors import NotFound
 from hospitals.models import (
     AccessToken,
     AuditEntry,
+    KeyRecord,
     Membership,
     Organisation,
     Patient,
@@ -26,9 +27,11 @@ from hospitals.tenancy import all_tenants, tenant
 from hospitals.types import (
     ROLE_ON_CHAIN,
     ClaimStatus,
+    KeyPurpose,
     MembershipStatus,
     OrganisationKind,
     OrganisationStatus,
+    OwnerType,
     Role,
 )
 
@@ -103,6 +106,12 @@ def organisations_visible(actor: Actor) -> QuerySet[Organisation]:
     )
 
 
+def organisation_names() -> dict[str, str]:
+    """Public names by account address, as chains write it: lower-case 0x text."""
+    rows = Organisation.objects.filter(account_address__isnull=False).values_list("account_address", "name")
+    return {"0x" + bytes(address).hex(): name for address, name in rows}
+
+
 def practitioners_public() -> QuerySet[Membership]:
     """Public entries: active doctors and nurses of active organisations."""
     return Membership.objects.filter(
@@ -134,6 +143,14 @@ def membership_visible(actor: Actor, membership_id: uuid.UUID) -> Membership:
         public = practitioners_public().values("pk")
         rows = rows.filter(Q(hospital_id=actor.hospital_id) | Q(pk__in=public))
     return _one(rows, membership_id)
+
+
+def signing_keys(kids: Iterable[bytes] | None = None) -> dict[str, str]:
+    """Published: key ids of hospitals' signatures, also retired ones, with the name they stand for."""
+    rows = KeyRecord.objects.filter(owner_type=OwnerType.ORGANISATION, purpose=KeyPurpose.SIGN, hospital__isnull=False)
+    if kids is not None:
+        rows = rows.filter(pk__in=list(kids))
+    return {bytes(kid).hex(): name for kid, name in rows.values_list("kid", "hospital__name")}
 
 
 def organisation_visible(actor: Actor, organisation_id: uuid.UUID) -> Organisation:

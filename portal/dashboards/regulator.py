@@ -203,12 +203,7 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
         }
         choice = request.POST.get("act", "")
         if choice == "reinstate":
-            if _act(
-                request,
-                form,
-                lambda: services.organisation_reinstate(actor=request.actor, organisation=found),
-                is_form=False,
-            ):
+            if _act(request, form, lambda: services.organisation_reinstate(actor=request.actor, organisation=found)):
                 messages.success(
                     request,
                     _("Lifted. %(name)s works again as soon as both chains have confirmed it.") % {"name": found.name},
@@ -330,7 +325,7 @@ def _bars(hours: list[dict[str, Any]], top: int) -> list[dict[str, Any]]:
     return bars
 
 
-def _act(request: HttpRequest, form: forms.Form, service: Callable[[], Any], *, is_form: bool = True) -> bool:
+def _act(request: HttpRequest, form: forms.Form, service: Callable[[], Any]) -> bool:
     """Runs one service; what it refuses stands by the field or above the page."""
     try:
         service()
@@ -339,9 +334,6 @@ def _act(request: HttpRequest, form: forms.Form, service: Callable[[], Any], *, 
             form.add_error(field if field in form.fields else None, words)
         return False
     except HospitalsError as error:
-        if is_form:
-            form.add_error(None, error.user_message)
-        else:
-            messages.error(request, error.user_message)
+        messages.error(request, error.user_message)
         return False
     return True
