@@ -5,10 +5,13 @@ from datetime import date
 from types import SimpleNamespace
 
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.test import Client
 
 from hospitals.actors import Actor, member_actor
-from hospitals.models import Membership, Organisation, Patient, User
+from hospitals.models import KekVersion, KeyRecord, Membership, Organisation, Patient, User
+from hospitals.tenancy import all_tenants
 from hospitals.types import OrganisationKind, Role
 from tests.factories import make_member, make_organisation, make_patient, make_user, user_of
 
@@ -70,11 +73,37 @@ def make_people() -> People:
     )
 
 
+# Making some forty key pairs takes most of the time of a short test, so the rows of the first cast are kept and
+# inserted again. Parents stand before children.
+TABLES = (User, EmailAddress, Authenticator, Organisation, Membership, KekVersion, KeyRecord, Patient)
+_kept: tuple[People, list] | None = None
+
+
+def _make_once() -> People:
+    global _kept
+    if _kept is None:
+        cast = make_people()
+        with all_tenants("test fixtures"):
+            _kept = cast, [(model, list(model.objects.all())) for model in TABLES]
+        return cast
+    cast, tables = _kept
+    with all_tenants("test fixtures"):
+        for model, rows in tables:
+            model.objects.bulk_create(rows)
+        return People(**{name: _reload(getattr(cast, name)) for name in People.__dataclass_fields__})
+
+
+def _reload(row):
+    parents = {Membership: ["user", "hospital"], Patient: ["hospital", "user", "registered_by"]}.get(type(row), [])
+    return type(row).objects.select_related(*parents).get(pk=row.pk)
+
+
 @pytest.fixture
 def people(db, settings) -> People:
     # A passkey needs a browser; the rule itself has its own test.
     settings.HOSPITALS = {**settings.HOSPITALS, "regulator_needs_passkey": False}
-    return make_people()
+    has_rows = User.objects.exists() or KekVersion.objects.exists()
+    return make_people() if has_rows else _make_once()
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Writes of this app: one function, one transaction, one log entry."""
+"""Writes of this app: one function, one transaction, one log entry.
+
+A refusal inside a larger transaction undoes only its own step, so these keep their savepoints; the log does not: an
+entry that fails takes the whole act with it.
+"""
 
 from hospitals.services.accounts import (
     activation_create,

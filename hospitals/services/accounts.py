@@ -81,7 +81,7 @@ def activation_redeem(*, code: str, password: str) -> User:
         validate_password(password, row.user)
     except ValidationError as error:
         raise Invalid({"password": " ".join(error.messages)}) from None
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         if ActivationCode.objects.filter(pk=row.pk, used_at=None, expires_at__gt=now).update(used_at=now) != 1:
             raise wrong
         row.user.set_password(password)
@@ -111,7 +111,7 @@ def token_create(*, actor: Actor, name: str, scopes: list[str], days: int | None
     if actor.membership:
         roles.require(actor, Permission.TOKEN_MANAGE)
     raw = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         token = AccessToken.objects.create(
             user=actor.user,
             membership=actor.membership,
@@ -137,7 +137,7 @@ def token_revoke(*, actor: Actor, token_id: object) -> None:
     token = AccessToken.objects.filter(pk=token_id, user=actor.user).select_related("membership__hospital").first()
     if token is None:
         raise NotFound()
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         changed = AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
         if changed and token.membership:
             audit.append(hospital=token.membership.hospital, actor=actor, action="tokens.revoked", target=token)

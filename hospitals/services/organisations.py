@@ -46,7 +46,7 @@ def organisation_apply(
         fields["evidence"] = f"The file is too large; up to {conf().evidence_bytes_max // 2**20} MB are accepted."
     if fields:
         raise Invalid(fields)
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         user, is_new = user_create(email=contact_email, name=contact_name)
         organisation = Organisation(
             name=name.strip()[:120],
@@ -81,7 +81,7 @@ def organisation_admit(
     if organisation.evidence_digest is None:
         raise Invalid({"evidence": "Attach the evidence on which you admit this organisation."})
     organisation.decided_at, organisation.decided_by = timezone.now(), actor.user
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         _move(organisation, {OrganisationStatus.APPLIED}, OrganisationStatus.ADMITTING)
         organisation.save()
         refs = _fund(regulator, organisation)
@@ -99,7 +99,7 @@ def organisation_refuse(*, actor: Actor, organisation: Organisation, reason: str
     regulator = _regulator_act(actor, Permission.APPLICATION_DECIDE, organisation)
     organisation.refusal_reason = _reason(reason)
     organisation.decided_at, organisation.decided_by = timezone.now(), actor.user
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         _move(organisation, {OrganisationStatus.APPLIED}, OrganisationStatus.REFUSED)
         organisation.save()
         _log(actor, regulator, "organisations.refused", organisation)
@@ -111,7 +111,7 @@ def organisation_suspend(*, actor: Actor, organisation: Organisation, reason: st
     regulator = _regulator_act(actor, Permission.ORGANISATION_SUPERVISE, organisation)
     organisation.suspension_reason = _reason(reason)
     organisation.suspended_at = timezone.now()
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         _move(organisation, {OrganisationStatus.ACTIVE}, OrganisationStatus.SUSPENDED)
         organisation.save()
         refs = _call(regulator, "suspendOrganisation", organisation, [organisation.account_address])
@@ -122,7 +122,7 @@ def organisation_suspend(*, actor: Actor, organisation: Organisation, reason: st
 def organisation_reinstate(*, actor: Actor, organisation: Organisation) -> Organisation:
     """Stays suspended until the registries' events are final."""
     regulator = _regulator_act(actor, Permission.ORGANISATION_SUPERVISE, organisation)
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         changed = Organisation.objects.filter(
             pk=organisation.pk, status=OrganisationStatus.SUSPENDED, suspended_at__isnull=False
         ).update(suspended_at=None, suspension_reason="")
@@ -138,7 +138,7 @@ def organisation_expel(*, actor: Actor, organisation: Organisation, reason: str)
     """For good: no way leads back."""
     regulator = _regulator_act(actor, Permission.ORGANISATION_SUPERVISE, organisation)
     organisation.suspension_reason = _reason(reason)
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         _move(
             organisation,
             {OrganisationStatus.ACTIVE, OrganisationStatus.SUSPENDED},
@@ -157,7 +157,7 @@ def organisation_settings_update(
     if default_chains not in ("SUP", "MED", "BOTH"):
         raise Invalid({"default_chains": "Choose SUP, MED or both."})
     hospital.default_chains, hospital.special_categories = default_chains, sorted(set(special_categories))
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         hospital.save(update_fields=["default_chains", "special_categories"])
         audit.append(
             hospital=hospital,
@@ -173,7 +173,7 @@ def regulator_bootstrap(
     *, name: str, email: str, account_key: bytes, officer_name: str = "Regulator", slug: str = "regulator"
 ) -> Organisation:
     """The regulator's own organisation on the account that deployed the contracts. Safe to run again."""
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         existing = Organisation.objects.filter(kind=OrganisationKind.REGULATOR).first()
         if existing:
             return existing

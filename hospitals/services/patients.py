@@ -54,7 +54,7 @@ def patient_register(
     """A registration by a doctor: row, keys, opaque reference on chain. Pending until the event is final."""
     roles.require(actor, Permission.PATIENT_REGISTER, hospital=hospital)
     names = _person_check(given_name, family_name, birth_date, sex)
-    with transaction.atomic(savepoint=False), tenant(hospital):
+    with transaction.atomic(), tenant(hospital):
         if not is_duplicate_checked:
             likely = list(selectors.patient_duplicates(hospital=hospital, birth_date=birth_date, **names)[:5])
             if likely:
@@ -109,7 +109,7 @@ def patient_claim_create(
     if hospital.kind != OrganisationKind.HOSPITAL or hospital.status != OrganisationStatus.ACTIVE:
         raise Invalid({"hospital": "Choose one of the hospitals in the list."})
     names = _person_check(given_name, family_name, birth_date, sex)
-    with transaction.atomic(savepoint=False), tenant(hospital):
+    with transaction.atomic(), tenant(hospital):
         open_claim = PatientClaim.objects.filter(
             user=user, status__in=[ClaimStatus.WAITING, ClaimStatus.CHECKED]
         ).first()
@@ -130,7 +130,7 @@ def patient_claim_confirm(*, actor: Actor, claim: PatientClaim, patient: Patient
     """
     hospital = claim.hospital
     roles.require(actor, Permission.CLAIM_CHECK, hospital=hospital)
-    with transaction.atomic(savepoint=False), tenant(hospital):
+    with transaction.atomic(), tenant(hospital):
         before = [ClaimStatus.WAITING, ClaimStatus.CHECKED]
         status = ClaimStatus.CONFIRMED if patient or actor.role == Role.DOCTOR else ClaimStatus.CHECKED
         _claim_move(claim, actor, before, status)
@@ -167,7 +167,7 @@ def patient_claim_refuse(*, actor: Actor, claim: PatientClaim, reason: str) -> P
     roles.require(actor, Permission.CLAIM_CHECK, hospital=claim.hospital)
     if not reason.strip():
         raise Invalid({"reason": "Say why, so that the person knows what to bring."})
-    with transaction.atomic(savepoint=False), tenant(claim.hospital):
+    with transaction.atomic(), tenant(claim.hospital):
         _claim_move(claim, actor, [ClaimStatus.WAITING, ClaimStatus.CHECKED], ClaimStatus.REFUSED)
         claim.reason = reason.strip()[:200]
         claim.save(update_fields=["reason"])
@@ -183,7 +183,7 @@ def patient_link_accept(*, user: User, patient_id: uuid.UUID, birth_date: date) 
         raise NotFound()
     if patient.birth_date != birth_date:
         raise Invalid({"birth_date": "This does not match. Ask the hospital's desk."})
-    with transaction.atomic(savepoint=False), tenant(patient.hospital):
+    with transaction.atomic(), tenant(patient.hospital):
         _link(patient, user)
         keyring.directory_publish(patient.hospital, owners=[user])
         audit.append(

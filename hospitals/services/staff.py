@@ -31,7 +31,7 @@ def staff_register(
     roles.require(actor, Permission.STAFF_MANAGE, hospital=hospital)
     if role not in ROLES_OF_KIND.get(hospital.kind, ()):
         raise Invalid({"role": "Choose one of the roles of this organisation."})
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         user, is_new = user_create(email=email, name=name)
         membership = Membership(user=user, hospital=hospital, role=role, title=title.strip())
         is_on_chain = role in ROLE_ON_CHAIN
@@ -72,7 +72,7 @@ def staff_end(*, actor: Actor, hospital: Organisation, membership_id: uuid.UUID)
     if membership is None:
         raise NotFound()
     now = timezone.now()
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         # The organisation's row is the lock: two administrators who end each other at once must not both succeed.
         Organisation.objects.select_for_update().get(pk=hospital.pk)
         if membership.role == Role.ADMIN and not _has_another_admin(membership):

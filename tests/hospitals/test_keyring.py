@@ -135,6 +135,7 @@ def test_sealed_rows_do_not_move(people):
     mine = KeyRecord.objects.get(owner_id=people.pat_a.pk, purpose=KeyPurpose.WRAP)
     other = KeyRecord.objects.get(owner_id=people.kim_a.pk, purpose=KeyPurpose.WRAP)
     KeyRecord.objects.filter(pk=mine.pk).update(private_sealed=other.private_sealed)
+    keyring.forget()
     with pytest.raises(KeyUnavailable):
         keyring.unwrap(mine.kid, wrapped(people.pat_a), INFO)
 
