@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from celery import Task, shared_task
@@ -22,6 +21,7 @@ class TenantTask(Task):
     """Opens the scope of the hospital that the message names; without one a task does not run."""
 
     abstract = True
+    typing = False  # the library would check the message against `run`, which does not see the hospital
 
     def __call__(self, *args: Any, hospital_id: str, **kwargs: Any) -> Any:
         with tenant(uuid.UUID(hospital_id)):
@@ -30,7 +30,8 @@ class TenantTask(Task):
 
 def wake(task: Task, **ids: uuid.UUID) -> None:
     """Sends a task after the commit. A lost message costs seconds: the sweeper finds the row."""
-    transaction.on_commit(partial(_send, task, {name: str(value) for name, value in ids.items()}), robust=True)
+    message = {name: str(value) for name, value in ids.items()}
+    transaction.on_commit(lambda: _send(task, message), robust=True)
 
 
 def _send(task: Task, ids: dict[str, str]) -> None:
