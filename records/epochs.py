@@ -113,7 +113,7 @@ def epoch_save(
     keys.wraps_save(epoch, wraps)
     anchors = [
         Anchor(hospital=hospital, epoch=epoch, chain=chain, ref=f"rec:{epoch.pk.hex}:{chain}")
-        for chain in Chains.names(version.chains)
+        for chain in Chains.of(version.chains)
     ]
     Anchor.objects.bulk_create(anchors)
     for anchor in anchors:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from hospitals import audit
@@ -220,7 +221,7 @@ def _enter(actor: Actor, version: RecordVersion, purpose: str, action: str) -> t
         if decision.reason_code == "chain_unavailable":
             raise ChainUnavailable()
         raise NotFound()
-    epoch = Epoch.objects.get(version=version, number=RecordVersion.objects.values_list("epoch").filter(pk=version.pk))
+    epoch = Epoch.objects.get(version=version, number=F("version__epoch"))
     return decision, epoch, _dek(decision, epoch, version)
 
 

@@ -34,7 +34,7 @@ class Chains(models.TextChoices):
     BOTH = "BOTH", "Both chains"
 
     @classmethod
-    def names(cls, value: str) -> list[str]:
+    def of(cls, value: str) -> list[str]:
         return ["SUP", "MED"] if value == cls.BOTH else [value]
 
 
