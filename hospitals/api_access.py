@@ -33,7 +33,7 @@ class TokenAuthentication(BaseAuthentication):
         header = get_authorization_header(request).split()
         if not header or header[0].lower() != b"token":
             return None
-        digest = token_hash(header[1].decode("latin-1")) if len(header) == 2 else b""
+        digest = token_hash(header[1].decode("latin-1")) if len(header) == 2 else bytes(32)
         now = timezone.now()
         token = (
             AccessToken.objects.filter(token_hash=digest, revoked_at=None, expires_at__gt=now, user__is_active=True)
