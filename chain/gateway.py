@@ -289,3 +289,10 @@ def gateway(name: str) -> Gateway:
         if key not in _gateways:
             _gateways[key] = Gateway(key[1])
         return _gateways[key]
+
+
+def gateways_close() -> None:
+    """Ends this process's connections; the next call opens new ones."""
+    with _lock:
+        while _gateways:
+            _gateways.popitem()[1].rpc.close()

@@ -204,11 +204,6 @@ class Transaction(models.Model):
                 condition=~Q(state=TransactionState.DROPPED),
                 name="chain_transaction_nonce",
             ),
-            models.UniqueConstraint(
-                fields=["chain", "root"],
-                condition=Q(root__isnull=False) & ~Q(state__in=["failed", "dropped"]),
-                name="chain_transaction_root",
-            ),
         ]
         indexes = [
             models.Index(
@@ -217,6 +212,7 @@ class Transaction(models.Model):
                 name="chain_transaction_open",
             ),
             models.Index(fields=["chain", "block_number"], name="chain_transaction_block"),
+            models.Index(fields=["chain", "root"], condition=Q(root__isnull=False), name="chain_transaction_root"),
         ]
 
     def __str__(self) -> str:

@@ -48,6 +48,7 @@ class Anvil:
         raise RuntimeError("anvil did not start")
 
     def stop(self):
+        self.client.close()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -91,7 +92,7 @@ def anvils(tmp_path_factory):
     from django.test import override_settings
 
     from chain.deploying import deploy
-    from chain.gateway import address_of
+    from chain.gateway import address_of, gateways_close
 
     folder = tmp_path_factory.mktemp("chains")
     started = {
@@ -126,6 +127,7 @@ def anvils(tmp_path_factory):
         started["settings"] = values
         yield started
     finally:
+        gateways_close()
         for name in ("SUP", "MED"):
             started[name].stop()
 

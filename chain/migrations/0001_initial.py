@@ -366,15 +366,10 @@ class Migration(migrations.Migration):
                 name="chain_transaction_nonce",
             ),
         ),
-        migrations.AddConstraint(
+        migrations.AddIndex(
             model_name="transaction",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    ("root__isnull", False),
-                    models.Q(("state__in", ["failed", "dropped"]), _negated=True),
-                ),
-                fields=("chain", "root"),
-                name="chain_transaction_root",
+            index=models.Index(
+                condition=models.Q(("root__isnull", False)), fields=["chain", "root"], name="chain_transaction_root"
             ),
         ),
         migrations.AddIndex(
