@@ -25,7 +25,7 @@ from hospitals.tenancy import tenant
 from portal.dashboards import content as contents
 from portal.dashboards import log_rows
 from portal.dashboards.patient_sharing import grant_rows
-from records import delivery, gate, receipts, selectors
+from records import delivery, gate, proofs, receipts, selectors
 from records.errors import RecordAltered
 from records.models import Category, Purpose
 
@@ -97,12 +97,13 @@ def record(request: HttpRequest, record_id: uuid.UUID, number: int | None = None
     version = gate.locate_version(actor=request.actor, record_id=record_id, number=number)
     with tenant(version.hospital_id):
         shown = _content(request, version)
-        view = selectors.record_view(version, actor=request.actor)
-        for row in view.versions:
-            if row.number != view.version_number:
-                row.url = reverse("patient:version", args=[record_id, row.number])
+        view = proofs.record_view(version=version, actor=request.actor, opened=shown)
+        versions = [
+            row if row.number == view.version_number else replace(row, url=_version_url(record_id, row.number))
+            for row in view.versions
+        ]
         context = {
-            "view": view,
+            "view": replace(view, versions=versions),
             "content": shown,
             "looks": log_rows.fold(log_rows.of_record(version.record, viewer=request.user)),
             "receipt_url": reverse("patient:receipt", args=[record_id, version.number]),
@@ -192,6 +193,10 @@ def _content(request: HttpRequest, version: Any) -> contents.Preview:
     except RecordAltered:
         return contents.GONE
     return replace(shown, download_url=reverse("patient:file", args=[version.record_id, version.number]))
+
+
+def _version_url(record_id: uuid.UUID, number: int) -> str:
+    return reverse("patient:version", args=[record_id, number])
 
 
 def _log_own(request: HttpRequest, action: str) -> None:

@@ -90,7 +90,7 @@ def block(request: HttpRequest, chain: str, number: int) -> HttpResponse:
         return _not_known(request, chain)
     names = organisation_names()
     rows = [{"tx": tx, "sentence": sentence(tx, names), "chip": chip(tx)} for tx in found.transactions]
-    return render(request, "public/block.html", {"block": found, "rows": rows})
+    return render(request, "public/block.html", {"found": found, "rows": rows})
 
 
 def chain_state(sync: Any, answers: object) -> str:
