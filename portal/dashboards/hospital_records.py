@@ -216,7 +216,7 @@ def _polling(request: HttpRequest, version: Any, view: Any) -> dict:
 
 
 def _may(request: HttpRequest, version: Any, is_own: bool) -> dict[str, bool]:
-    is_active = version.record.status == "active"
+    is_active = version.record.status == "active" and version.number == version.record.current_version
     return {
         "withdraw": is_own and is_active and bool(decide(request.actor, Permission.RECORD_WITHDRAW)),
         "correct": is_own and is_active and bool(decide(request.actor, Permission.RECORD_AUTHOR)),
