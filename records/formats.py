@@ -353,6 +353,8 @@ _CHECKS: dict[str, Callable[[Kind, BinaryIO, int, Conf], Finding]] = {
 class SealedStream(io.RawIOBase):
     """A sealed object as a seekable file of plaintext that exists only in memory."""
 
+    name = ""  # pydicom asks every buffered file for one
+
     def __init__(self, reader) -> None:
         self._reader = reader
         self._at = 0

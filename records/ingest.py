@@ -16,6 +16,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from django.db import transaction
 from django.db.models import F
+from django.http import multipartparser
 from django.http.multipartparser import MultiPartParser
 from django.utils import timezone
 
@@ -32,6 +33,8 @@ from records.models import Category, Chains, Purpose, Record, RecordStatus, Stor
 from records.storage import StagingFile, blob_store
 
 TITLE_MAX = 120
+# Django gives up on a whole request when one file name is over 1 KiB; here such a file gets its own answer.
+multipartparser.MAX_TOTAL_HEADER_SIZE = 16 << 10
 SECOND_SAVE = "Somebody else saved a newer version first. Open the record, compare, and upload your change again."
 
 
@@ -52,6 +55,7 @@ class SealedUpload(UploadedFile):
         """A row names the staged bytes now, so the end of the request leaves them."""
         self.is_kept = True
         self.staging_key = b""
+        self.staging = None
 
     def refuse(self, error: RecordsError) -> None:
         self.error = error

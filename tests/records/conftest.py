@@ -104,26 +104,24 @@ def version_of(upload, number=None):
 
 @pytest.fixture
 def cast(chains, db, settings, drive, deployer):
-    """The people of tests/people.py, admitted and registered on both chains for good."""
+    """The people of tests/people.py: admitted on both chains, registered on MEDchain, where rights are decided."""
     settings.HOSPITALS = {**settings.HOSPITALS, "regulator_needs_passkey": False}
     people = make_people()
     members = {people.a: [people.alice, people.adam], people.b: [people.dora]}
     patients = [people.pat_a, people.kim_a, people.pat_b, people.quinn_b]
     doctors = {people.a.pk: people.alice, people.b.pk: people.dora}
     for chain in chains:
-        for hospital, staff in members.items():
+        for hospital in members:
             account = bytes(hospital.account_address)
             chains[chain].fund(account)
             _call(chain, deployer, "admitOrganisation", account, 1, secrets.token_bytes(32))
     drive(projectors=False)
-    for chain in chains:
-        for hospital, staff in members.items():
-            for member in staff:
-                _call(chain, bytes(hospital.account_address), "registerPractitioner", bytes(member.chain_address), 1)
+    for hospital, staff in members.items():
+        for member in staff:
+            _call("MED", bytes(hospital.account_address), "registerPractitioner", bytes(member.chain_address), 1)
     drive(projectors=False)
-    for chain in chains:
-        for patient in patients:
-            _register(chain, patient, doctors[patient.hospital_id])
+    for patient in patients:
+        _register("MED", patient, doctors[patient.hospital_id])
     drive()
     return people
 
@@ -138,9 +136,7 @@ def _register(chain, patient, doctor):
         "rotationLock": secrets.token_bytes(32),
         "deadline": 2**63,
     }
-    signature = gateway.registration_sign(
-        keyring.chain_signing_key(bytes(doctor.chain_address)), chain, registration
-    )
+    signature = gateway.registration_sign(keyring.chain_signing_key(bytes(doctor.chain_address)), chain, registration)
     _call(
         chain,
         bytes(doctor.hospital.account_address),

@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 HL7 = b"MSH|^~\\&|LAB|A|EHR|A|20260101||ORU^R01|1|P|2.5\rPID|1||123\rOBX|1|NM|HBA1C||6.1|%\r"
-CSV = "day,systolic,diastolic\n2026-01-01,120,80\n".encode()
+CSV = b"day,systolic,diastolic\n2026-01-01,120,80\n"
 FHIR = json.dumps(
     {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": {"resourceType": "Patient"}}]}
 )
