@@ -4,10 +4,20 @@ An operator sees the organisations where they hold an administrator's role; Djan
 there. The log is shown for one chosen organisation at a time, read-only, and looking at it is an entry in it.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import allauth.account.admin
+import allauth.mfa.admin
+import allauth.usersessions.admin  # noqa: F401  (registered first, so that it can be taken out again)
+from allauth.account.decorators import secure_admin_login
+from allauth.account.models import EmailAddress, EmailConfirmation
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
+from django.contrib.admin.exceptions import NotRegistered
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +28,13 @@ from hospitals.models import AccessToken, AuditEntry, Membership, Organisation, 
 from hospitals.tenancy import tenants
 from hospitals.types import Channel, MembershipStatus, Role
 
+# The sign-in library registers its tables itself. They hold one-time-code secrets, session keys and addresses.
+for _model in (Authenticator, UserSession, EmailAddress, EmailConfirmation):
+    with contextlib.suppress(NotRegistered):
+        admin.site.unregister(_model)
+
+# The console's own form asks for a password alone; ours asks for the second step too.
+admin.site.login = secure_admin_login(admin.site.login)
 admin.site.site_header = "Hospital portal: operators"
 admin.site.site_title = "Operators"
 admin.site.index_title = "Accounts, roles and logs"
@@ -42,6 +59,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        raise PermissionDenied
+
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        raise PermissionDenied
 
 
 @admin.register(User)
@@ -146,9 +169,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._scoped(request, lambda: super(AuditEntryAdmin, self).changeform_view(request, *args, **kwargs))
-
-    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return self._scoped(request, lambda: super(AuditEntryAdmin, self).history_view(request, *args, **kwargs))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         return AuditEntry.objects.all()

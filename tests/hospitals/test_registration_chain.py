@@ -48,7 +48,7 @@ def outcome(ref):
 
 
 @pytest.fixture
-def regulator(deployer):
+def regulator(db, deployer):
     """Its own admission is on the way; it need not be final before it decides."""
     from chain.deploying import deployer_key
 
