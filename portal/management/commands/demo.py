@@ -23,7 +23,10 @@ class Command(BaseCommand):
     help = "Start everything with demo data; Ctrl-C stops it, the next start finds all data again."
     requires_system_checks = []
 
-    def handle(self, **options):
+    def add_arguments(self, parser):
+        parser.add_argument("--people", action="store_true", help="people only, no files")
+
+    def handle(self, *, people=False, **options):
         begun = time.monotonic()
         stop_on_signals()
         self.stdout.write("Starting Redis, two chains, web, workers, sender and indexer ...")
@@ -31,7 +34,7 @@ class Command(BaseCommand):
         try:
             with stack:
                 self.stdout.write("Adding people and files ...")
-                call_command("seed", stdout=self.stdout)
+                call_command("seed", people=people, stdout=self.stdout)
                 self.welcome(time.monotonic() - begun)
                 stack.wait()
         except StackError as error:

@@ -10,7 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -19,7 +18,7 @@ from portal.demo_story import Story
 from portal.management.commands.up import stop_on_signals
 from portal.stack import last_line, tie_to
 
-START_SECONDS = 90
+START_SECONDS = 180
 
 
 def free_ports(count):
@@ -57,9 +56,8 @@ class Command(BaseCommand):
         self.up = None
         facts, holds = [], False
         try:
-            self.start(base_url)
-            self.stdout.write(f"  started after {time.monotonic() - begun:.0f} s; adding people ...")
-            self.run("seed", "--people")
+            self.start()
+            self.stdout.write(f"  started after {time.monotonic() - begun:.0f} s")
             accounts = {row["key"]: row for row in json.loads((self.state / "demo.json").read_text())}
             rpc_urls = [f"http://127.0.0.1:{port}" for port in (sup, med)]
             story = Story(base_url, self.state, accounts, rpc_urls, self.stdout.write)
@@ -79,8 +77,8 @@ class Command(BaseCommand):
             raise CommandError(f"{wrong} of {len(facts)} facts do not hold ({seconds} s).")
         self.stdout.write(f"all {len(facts)} facts hold ({seconds} s)")
 
-    def start(self, base_url):
-        command = [sys.executable, "manage.py", "up"]
+    def start(self):
+        command = [sys.executable, "manage.py", "demo", "--people"]
         self.log = open(self.state / "up.log", "wb")  # noqa: SIM115 (closed in stop)
         self.up = subprocess.Popen(
             command,
@@ -92,22 +90,12 @@ class Command(BaseCommand):
             start_new_session=True,
         )
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        while not (self.state / "demo.json").exists():
             if self.up.poll() is not None:
                 raise CommandError(f"The portal did not start: {last_line(self.state / 'up.log')}")
-            try:
-                if httpx.get(f"{base_url}/health/", timeout=2, trust_env=False).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                time.sleep(0.3)
-        raise CommandError(f"The portal did not answer within {START_SECONDS} seconds.")
-
-    def run(self, *arguments):
-        command = [sys.executable, "manage.py", *arguments]
-        result = subprocess.run(command, cwd=settings.BASE_DIR, env=self.environment, capture_output=True, text=True)
-        if result.returncode:
-            text = (result.stderr.strip() or result.stdout.strip()).splitlines()
-            raise CommandError(f"manage.py {' '.join(arguments)} failed: {text[-1] if text else 'no message'}")
+            if time.monotonic() > deadline:
+                raise CommandError(f"The portal was not ready within {START_SECONDS} seconds.")
+            time.sleep(0.2)
 
     def stop(self):
         if self.up is None:
