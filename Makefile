@@ -72,7 +72,6 @@ test: $(PY) $(JS) ## The suite on SQLite, then what touches a database on Postgr
 lint: $(PY) ## Style, templates, import direction, system checks, migrations
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/djlint templates --check --quiet
 	@.venv/bin/djlint templates --lint --quiet
 	@$(PYTEST) tests/architecture
 	@$(MANAGE) check

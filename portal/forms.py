@@ -16,9 +16,7 @@ class PortalRenderer(TemplatesSetting):
 class SignupDetails(forms.Form):
     """Beside e-mail and password: how staff will greet the person."""
 
-    name = forms.CharField(
-        label=_("Your name"), max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"})
-    )
+    name = forms.CharField(label=_("Your name"), max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
     field_order = ["name", "email", "password1"]
 
     def signup(self, request: HttpRequest, user: Any) -> None:

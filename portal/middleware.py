@@ -45,7 +45,11 @@ class SessionLimits:
         seen = session.get("seen_at", now)
         if now - seen > settings.SESSION_IDLE_SECONDS or now - begun > settings.SESSION_COOKIE_AGE:
             logout(request)
-        elif "seen_at" not in session or now - seen >= min(self.RENEW_SECONDS, settings.SESSION_IDLE_SECONDS // 3) and request.headers.get("X-Polling") != "1":
+        elif (
+            "seen_at" not in session
+            or now - seen >= min(self.RENEW_SECONDS, settings.SESSION_IDLE_SECONDS // 3)
+            and request.headers.get("X-Polling") != "1"
+        ):
             session["seen_at"] = now
 
 

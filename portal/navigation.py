@@ -73,10 +73,21 @@ def menu(name: str, request: HttpRequest, current: str = "") -> list[dict]:
         url = route_url(entry.route, request)
         if url is None or (entry.roles and role not in entry.roles):
             continue
-        items.append({"url": url, "route": entry.route, "label": entry.label, "icon": entry.icon,
-                      "short": entry.short, "tab": bool(entry.short), "is_last": entry.is_last, "current": False})
+        items.append(
+            {
+                "url": url,
+                "route": entry.route,
+                "label": entry.label,
+                "icon": entry.icon,
+                "short": entry.short,
+                "tab": bool(entry.short),
+                "is_last": entry.is_last,
+                "current": False,
+            }
+        )
     matches = [i for i in items if i["route"] == current] or sorted(
-        (i for i in items if request.path.startswith(i["url"])), key=lambda i: len(i["url"]), reverse=True)
+        (i for i in items if request.path.startswith(i["url"])), key=lambda i: len(i["url"]), reverse=True
+    )
     if matches:
         matches[0]["current"] = True
     return items

@@ -81,7 +81,9 @@ def _places_context(user: User, forms: dict[UUID, LinkForm] | None = None) -> di
     return {
         "places": places_of(user),
         "waiting": _waiting(user),
-        "offers": [(patient, (forms or {}).get(patient.pk) or LinkForm(auto_id=f"{patient.pk}_%s")) for patient in offered],
+        "offers": [
+            (patient, (forms or {}).get(patient.pk) or LinkForm(auto_id=f"{patient.pk}_%s")) for patient in offered
+        ],
     }
 
 

@@ -26,7 +26,6 @@ from hospitals.adapters import code_or_lock
 from hospitals.models import Organisation
 from hospitals.types import OrganisationKind, OrganisationStatus, Sex
 
-
 PASSWORD_HINT = _("At least 12 characters. Four words that nobody would guess are good.")
 WORDS = {
     "login": _("E-mail address"),

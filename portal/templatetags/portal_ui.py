@@ -159,9 +159,7 @@ def styled(field: forms.BoundField) -> str:
     widget = field.field.widget
     attrs = {}
     if "class" not in widget.attrs:
-        if isinstance(widget, forms.Textarea):
-            attrs["class"] = "p-field p-field--area"
-        elif isinstance(widget, forms.SelectMultiple):
+        if isinstance(widget, (forms.Textarea, forms.SelectMultiple)):
             attrs["class"] = "p-field p-field--area"
         elif not isinstance(widget, forms.CheckboxInput | forms.RadioSelect | forms.FileInput):
             attrs["class"] = "p-field"
@@ -171,8 +169,12 @@ def styled(field: forms.BoundField) -> str:
 @register.filter
 def widget_kind(field: forms.BoundField) -> str:
     widget = field.field.widget
-    kinds = ((forms.CheckboxSelectMultiple, "checkboxes"), (forms.RadioSelect, "radios"),
-             (forms.CheckboxInput, "checkbox"), (forms.FileInput, "file"))
+    kinds = (
+        (forms.CheckboxSelectMultiple, "checkboxes"),
+        (forms.RadioSelect, "radios"),
+        (forms.CheckboxInput, "checkbox"),
+        (forms.FileInput, "file"),
+    )
     return next((name for kind, name in kinds if isinstance(widget, kind)), "text")
 
 
@@ -182,8 +184,15 @@ def account_mark(user: Any) -> str:
     return salted_hmac("portal.account", str(user.pk)).hexdigest()[:16]
 
 
-DEVICES = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
-           ("Mac OS", "Mac"), ("CrOS", "Chromebook"), ("Linux", "Linux"))
+DEVICES = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS", "Mac"),
+    ("CrOS", "Chromebook"),
+    ("Linux", "Linux"),
+)
 BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 
 

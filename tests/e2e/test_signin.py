@@ -13,7 +13,13 @@ from tests.factories import make_member, make_user
 
 pytestmark = [pytest.mark.scenario("P20"), pytest.mark.django_db(transaction=True)]
 
-OPEN_PAGES = ["account_login", "account_signup", "account_reset_password", "account_reset_password_done", "account_activate"]
+OPEN_PAGES = [
+    "account_login",
+    "account_signup",
+    "account_reset_password",
+    "account_reset_password_done",
+    "account_activate",
+]
 OWN_PAGES = [
     "account_place", "account_home", "account_claim", "mfa_index", "mfa_activate_totp", "mfa_add_webauthn",
     "mfa_list_webauthn", "usersessions_list", "account_change_password", "account_email", "account_logout",

@@ -8,8 +8,8 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
@@ -42,7 +42,12 @@ def code_of(user, ahead=0):
 
 def token_of(user):
     return AccessToken.objects.create(
-        user=user, name="t", scopes=[], token_hash=bytes(32), prefix="hp_x", expires_at=timezone.now() + timedelta(days=1)
+        user=user,
+        name="t",
+        scopes=[],
+        token_hash=bytes(32),
+        prefix="hp_x",
+        expires_at=timezone.now() + timedelta(days=1),
     )
 
 
@@ -107,7 +112,13 @@ def test_an_invited_account_needs_no_second_confirmation_of_its_address(people, 
 def test_staff_without_a_second_step_open_nothing_else(people, role):
     member = make_member(people.a, role, user=make_user("New Member"))
     client = people.client(member)
-    for page in (f"/h/{people.a.slug}/", "/me/", reverse("account_place"), reverse("account_claim"), "/api/v1/records/"):
+    for page in (
+        f"/h/{people.a.slug}/",
+        "/me/",
+        reverse("account_place"),
+        reverse("account_claim"),
+        "/api/v1/records/",
+    ):
         answer = client.get(page)
         assert answer.status_code == (403 if page.startswith("/api/") else 302), page
         if answer.status_code == 302:
@@ -317,7 +328,13 @@ def test_a_visitor_registers_and_waits_for_the_desk(people, client):
     assert vera.name == "Vera Visitor"
     assert KeyRecord.objects.filter(owner_id=vera.pk).exists()
     assert "No hospital yet" in client.get(answer.url).text
-    said = {"hospital": people.a.pk, "given_name": "Vera", "family_name": "Visitor", "birth_date": "1990-02-03", "sex": "female"}
+    said = {
+        "hospital": people.a.pk,
+        "given_name": "Vera",
+        "family_name": "Visitor",
+        "birth_date": "1990-02-03",
+        "sex": "female",
+    }
     pats = {**said, "hospital": people.b.pk, "given_name": "Pat", "family_name": "Moreno", "birth_date": "1984-03-14"}
     answers = [client.post(reverse("account_claim"), data) for data in (said, pats)]
     assert {(a.status_code, a.url) for a in answers} == {(302, reverse("account_claim_sent"))}
@@ -339,7 +356,9 @@ def test_an_invitation_opens_once(people, client):
 
 
 def test_a_forgotten_password_tells_nothing(people, client):
-    answers = [client.post(reverse("account_reset_password"), {"email": e}) for e in (people.pat.email, "no@example.org")]
+    answers = [
+        client.post(reverse("account_reset_password"), {"email": e}) for e in (people.pat.email, "no@example.org")
+    ]
     assert len({(a.status_code, a.url) for a in answers}) == 1
 
 
