@@ -20,7 +20,8 @@ def main() -> None:
     for batch in BATCHES:
         each = gas["AnchorLog.anchor" if batch == 1 else f"AnchorLog.anchor.{batch}"] / batch
         summary.append(
-            f"batch {batch:>5}: {each:>10,.1f} gas a record, {locator / each:>9,.1f} and {kibibyte / each:>9,.1f} times less"
+            f"batch {batch:>5}: {each:>10,.1f} gas a record, "
+            f"{locator / each:>9,.1f} and {kibibyte / each:>9,.1f} times less"
         )
     measure.keep("gas", {"gas": gas, "summary": summary})
 

@@ -1,6 +1,7 @@
-"""Sealing a large file against a plain copy and age, in CPU-seconds (`make bench-seal`).
+"""Sealing a large file against a plain copy and age, in CPU-seconds.
 
-`python -m bench.seal [MEBIBYTES ROUNDS]` measures; `python -m bench.seal copy|seal|seal-hashed|open FROM TO` is one measured step.
+`python -m bench.seal [MEBIBYTES ROUNDS]` measures; with a step (copy, seal, seal-hashed, open), FROM and TO it is
+one of the measured processes.
 """
 
 from __future__ import annotations
