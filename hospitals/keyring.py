@@ -5,6 +5,7 @@ root -> KEK of a tenant (or of the platform) -> private keys. Only chain keys le
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -69,15 +70,16 @@ def patient_keys_create(patient: Patient) -> KeyRecord:
     return _create(OwnerType.PATIENT, patient.pk, patient.hospital_id, KeyPurpose.IDENTITY)
 
 
-def key_rotate(owner: Any, purpose: str) -> KeyRecord:
-    """Retire the current pair and make the next one. The old one still opens and verifies what it made."""
+def key_rotate(owner: Any, purpose: str) -> tuple[KeyRecord, KeyRecord]:
+    """Retire the current pair and make the next one; both. The old one still opens and verifies what it made."""
     owner_type, owner_id, hospital_id = _owner(owner)
     with transaction.atomic():
         old = _current(owner_type, owner_id, purpose)
         now = timezone.now()
         if KeyRecord.objects.filter(pk=old.pk, retired_at=None).update(retired_at=now, not_after=now) != 1:
             raise KeyUnavailable("The key was rotated at the same moment.")
-        return _create(owner_type, owner_id, hospital_id, purpose, subject=old.subject)
+        old.retired_at = old.not_after = now
+        return old, _create(owner_type, owner_id, hospital_id, purpose, subject=old.subject)
 
 
 def _create(
@@ -295,6 +297,19 @@ def directory_publish(organisation: Organisation, owners: list[Any] | None = Non
         )
         count += 1
     return count
+
+
+def directory_end(organisation: Organisation, rows: Iterable[KeyRecord]) -> None:
+    """Anchor that published keys are retired: the same entry with its end."""
+    for row in rows:
+        if row.directory_ref and row.not_after:
+            chain_services.anchor_enqueue(
+                chain=DIRECTORY_CHAIN,
+                sender=bytes(organisation.account_address),
+                leaf=directory_leaf(row),
+                ref=f"keyend:{bytes(row.kid).hex()[:57]}",
+                kind="KeyDirectory",
+            )
 
 
 # --- inside

@@ -13,6 +13,7 @@ from hospitals.services.accounts import (
     token_revoke,
     user_create,
 )
+from hospitals.services.keys import organisation_keys_rotate
 from hospitals.services.organisations import (
     evidence_open,
     organisation_admit,
@@ -40,6 +41,7 @@ __all__ = [
     "organisation_admit",
     "organisation_apply",
     "organisation_expel",
+    "organisation_keys_rotate",
     "organisation_refuse",
     "organisation_reinstate",
     "organisation_settings_update",

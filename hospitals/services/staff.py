@@ -86,9 +86,11 @@ def staff_end(*, actor: Actor, hospital: Organisation, membership_id: uuid.UUID)
             raise HospitalsError("This role has already ended.")
         membership.status, membership.ended_at = MembershipStatus.ENDED, now
         AccessToken.objects.filter(membership=membership, revoked_at=None).update(revoked_at=now)
-        KeyRecord.objects.filter(
-            owner_type=OwnerType.MEMBERSHIP, owner_id=membership.pk, purpose=KeyPurpose.CHAIN, retired_at=None
-        ).update(retired_at=now, not_after=now)
+        keys = KeyRecord.objects.filter(
+            owner_type=OwnerType.MEMBERSHIP, owner_id=membership.pk, purpose=KeyPurpose.CHAIN
+        )
+        keys.filter(retired_at=None).update(retired_at=now, not_after=now)
+        keyring.directory_end(hospital, keys)
         sessions_end(user=membership.user)
         if membership.chain_ref:
             membership.end_ref = f"staff-end:{membership.pk.hex}"

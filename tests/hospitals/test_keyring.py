@@ -5,12 +5,14 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives import hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.core.management import CommandError, call_command
 
 from chain.gateway import address_of
 from chain.models import OutboxItem
 from hospitals import keyring, sealing
 from hospitals.errors import KeyUnavailable
-from hospitals.models import KekVersion, KeyRecord
+from hospitals.models import AuditEntry, KekVersion, KeyRecord
+from hospitals.tenancy import tenant
 from hospitals.types import KeyPurpose
 from tests.factories import make_organisation, make_user
 
@@ -214,3 +216,24 @@ def test_hpke_is_the_standard_one(db):
     private = serialization.load_der_private_key(keyring._open_private(row), None)
     suite = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
     assert suite.decrypt(wrapped(user), private, INFO) == b"k" * 32
+
+
+@pytest.mark.scenario("O14")
+def test_the_command_rotates_publishes_and_logs(people, capsys):
+    keyring.directory_publish(people.a)
+    old = keyring.sign_kid(people.a)
+    call_command("keys_rotate", "northwick")
+    assert keyring.sign_kid(people.a) != old
+    assert keyring.sign_kid(people.a).hex() in capsys.readouterr().out
+    ended = OutboxItem.objects.filter(ref__startswith="keyend:")
+    assert {bytes(item.leaf) for item in ended} == {
+        keyring.directory_leaf(row) for row in KeyRecord.objects.filter(hospital=people.a, retired_at__isnull=False)
+    }
+    assert not KeyRecord.objects.filter(hospital=people.a, directory_ref="").exclude(owner_type="patient").exists()
+    call_command("keys_rotate", "northwick", kek=True)
+    assert not KeyRecord.objects.filter(hospital=people.a, kek_version=1).exists()
+    with tenant(people.a):
+        actions = list(AuditEntry.objects.order_by("seq").values_list("action", "actor_role", "channel"))
+    assert actions == [("keys.rotated", "system", "command"), ("keys.resealed", "system", "command")]
+    with pytest.raises(CommandError, match="no organisation"):
+        call_command("keys_rotate", "nowhere")
