@@ -6,6 +6,7 @@ window.SwaggerUIBundle({
   domNode: place,
   presets: [window.SwaggerUIBundle.presets.apis],
   deepLinking: true,
+  defaultModelsExpandDepth: -1,
   validatorUrl: null,
   requestInterceptor(request) {
     if (new URL(request.url, location.href).origin === location.origin) request.headers["X-CSRFToken"] = place.dataset.csrf;

@@ -40,7 +40,7 @@ function show({ verdict, reason, facts }, file) {
     const heading = section.querySelector("h2");
     heading.dataset.words ??= heading.textContent;
     heading.textContent = heading.dataset.words.replace("{time}", when(anchor.block_time));
-    const blocks = facts.compared.map((item) => `${item.chain}chain ${new Intl.NumberFormat(language).format(item.block_number)}`);
+    const blocks = facts.compared.map((item) => `${item.chain}chain ${form.dataset.block} ${new Intl.NumberFormat(language).format(item.block_number)}`);
     fill(section, "hospital", facts.hospital);
     fill(section, "blocks", new Intl.ListFormat(language).format(blocks));
   }
@@ -59,6 +59,8 @@ if (form && results) {
     const file = form.elements.file.files[0];
     const receipt = form.elements.receipt.files[0];
     busy.hidden = false;
+    // An old green answer must not stand beside new files.
+    for (const section of results.children) section.hidden = true;
     try {
       const bytes = new Uint8Array(await receipt.arrayBuffer());
       const outcome = globalThis.crypto?.subtle
