@@ -38,6 +38,7 @@ STATES: dict[str, dict[str, Look]] = {
         "revoking": Look("wait", "clock", _("Stopping")),
         "revoked": Look("", "stop", _("Stopped")),
         "expired": Look("", "clock", _("Ended")),
+        "failed": Look("warn", "warn", _("Could not be recorded")),
     },
     "organisation": {
         "applied": Look("wait", "clock", _("Applied")),
