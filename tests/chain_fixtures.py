@@ -75,6 +75,8 @@ class Anvil:
         # The pool survives a revert, and a transaction of the last test must not land in the next one.
         self.rpc("anvil_dropAllTransactions")
         assert self.rpc("evm_revert", snapshot)
+        # A revert turns the chain's clock back as well: tests would fall behind the server's by minutes.
+        self.rpc("evm_setTime", int(time.time()))
 
     @property
     def head(self):
