@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 
 import pytest
 from django.db import connection, transaction
@@ -15,6 +16,7 @@ from hospitals.models import AuditEntry, AuditHead
 from hospitals.tenancy import tenant
 from hospitals.types import OrganisationStatus
 from hospitals.walls import append_only_drop
+from tests.people import make_people
 
 
 def write(people, count=5, patient=None):
@@ -218,3 +220,29 @@ def test_one_query_per_chunk_of_a_check(people, django_assert_max_num_queries):
     write(people, 12, people.pat_a)
     with django_assert_max_num_queries(8):
         assert audit.verify_patient(people.pat_a).is_complete
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_acts_queue_up_without_gap_or_fork():
+    people = make_people()
+    actor, failures = people.actor(people.alice), []
+
+    def work():
+        try:
+            for _ in range(5):
+                with transaction.atomic():
+                    audit.append(hospital=people.a, actor=actor, action="records.opened", patient=people.pat_a)
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    report = audit.verify_patient(people.pat_a)
+    assert (report.count, report.is_complete) == (20, True)
+    assert audit.verify_hospital(people.a).is_complete
