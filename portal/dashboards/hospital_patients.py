@@ -162,7 +162,7 @@ def _access(request: HttpRequest, found, may: dict) -> dict:
         (_("Until"), _("While in care here")),
         (_("Account"), _("Has opened one") if found.user_id else _("Not opened yet")),
     ]
-    return {"you_see": _("All care at %(name)s") % {"name": name}, "access": access}
+    return {"you_see": _("All care here"), "access": access}
 
 
 def _timeline(request: HttpRequest, found: Any) -> dict:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
+from chain import selectors as chain_selectors
 from hospitals import selectors as people
 from hospitals import services
 from hospitals.access import member_required
@@ -41,7 +42,9 @@ def staff(request: HttpRequest, slug: str) -> HttpResponse:
     listed = people.staff_of(request.hospital)
     listed = listed.filter(status="ended") if is_ended else listed.exclude(status="ended")
     page = Paginator(listed, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
-    lines = [_row(request, member) for member in page.object_list]
+    members = list(page.object_list)
+    removals = chain_selectors.items([member.end_ref for member in members if member.end_ref])
+    lines = [_row(request, member, removals.get(member.end_ref)) for member in members]
     context = {
         "may": rows.permissions(request),
         "ended": is_ended,
@@ -85,13 +88,13 @@ def staff_end(request: HttpRequest, slug: str, membership_id: Any) -> HttpRespon
     return render(request, "hospital/staff_end.html", {"member": member, "nav_current": "hospital:staff"})
 
 
-def _row(request: HttpRequest, member: Any) -> dict:
+def _row(request: HttpRequest, member: Any, removal: Any) -> dict:
     on_chain = member.role in ROLE_ON_CHAIN
     chip, is_waiting = look.STATES["member"][member.status], member.status == "pending"
     if member.status == "active":
         chip = look.Look("ok", "okay", _("In the registry")) if on_chain else look.Look("", "okay", _("Not needed"))
     elif member.status == "ended" and on_chain:
-        is_gone = people.is_removed_on_chain(member)
+        is_gone = removal is None or removal.state == "final"
         chip = look.Look("", "out", _("Removed")) if is_gone else look.Look("wait", "clock", _("Being removed"))
         is_waiting = not is_gone
     return {
