@@ -77,6 +77,7 @@ class OrganisationView(ApiView):
 
     @extend_schema(operation_id="organisation", responses=OrganisationSerializer, tags=["people"])
     def get(self, request: Request, organisation_id: Any) -> Response:
+        """One organisation."""
         return Response(OrganisationSerializer(selectors.organisation_visible(request.actor, organisation_id)).data)
 
 
@@ -120,6 +121,7 @@ class PatientDetailView(MemberView):
 
     @extend_schema(operation_id="patient", responses=PatientSerializer, tags=["hospital"])
     def get(self, request: Request, slug: str, patient_id: Any) -> Response:
+        """A patient's name and numbers, no records. The patient sees who asked."""
         patient = selectors.patient_visible(request.actor, patient_id)
         looks.patient_opened(actor=request.actor, patient=patient)
         return Response(PatientSerializer(patient).data)
@@ -191,7 +193,7 @@ class OwnLogExportView(PatientView):
         tags=["log"],
     )
     def get(self, request: Request, patient_id: Any) -> HttpResponse:
-        """My log at one hospital with its proof, for `verify_receipt.py --log`."""
+        """My log at one hospital with its proof, for the offline checker (--log)."""
         patient = _own(request, patient_id)
         return log_export.response(log_export.export(actor=request.actor, patient=patient))
 
@@ -201,6 +203,7 @@ class TokenListView(ApiView):
 
     @extend_schema(operation_id="tokens", responses=TokenSerializer(many=True), tags=["tokens"])
     def get(self, request: Request) -> Response:
+        """My tokens, without their text."""
         rows = AccessToken.objects.filter(user=request.user, revoked_at=None).select_related("membership__hospital")
         return Response(TokenSerializer(rows, many=True).data)
 

@@ -222,6 +222,7 @@ class UploadView(MemberView):
 
     @extend_schema(operation_id="upload_state", responses=UploadSerializer, tags=["hospital"])
     def get(self, request: Request, slug: str, upload_id: UUID) -> Response:
+        """What became of one of my uploads; its record is named once it is sealed."""
         upload = Upload.objects.filter(pk=upload_id, uploader=request.membership).first()
         if upload is None:
             raise Http404
@@ -269,6 +270,7 @@ class GrantView(PatientView):
 
     @extend_schema(operation_id="my_grant", responses=GrantSerializer, tags=["sharing"])
     def get(self, request: Request, grant_id: UUID) -> Response:
+        """One grant and its state."""
         return Response(GrantSerializer(_grant(request, grant_id)).data)
 
     @extend_schema(operation_id="grant_revoke", responses=GrantSerializer, tags=["sharing"])

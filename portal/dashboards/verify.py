@@ -10,25 +10,33 @@ from django.views.decorators.http import require_GET
 import chain.selectors as chain_selectors
 from chain.errors import ChainError
 from chain.gateway import gateway
+from hospitals.access import public
 from hospitals.selectors import signing_keys
 from records.verification.status import status_of_leaf
 
 CHECKER = Path(__file__).resolve().parents[2] / "records" / "verification" / "verify_receipt.py"
 CHAINS = ("SUP", "MED")
+INVALID = {
+    "error": {"code": "invalid", "message": "A value is missing or malformed.", "action": "See docs/formats.md."}
+}
+DOWN = {"error": {"code": "chain_down", "message": "The chain does not answer.", "action": "Try again in a moment."}}
 
 
 @require_GET
+@public
 def verify(request: HttpRequest) -> HttpResponse:
     return render(request, "public/verify.html")
 
 
 @require_GET
+@public
 def checker(request: HttpRequest) -> FileResponse:
     """The offline program, the very file that the tests run."""
     return FileResponse(CHECKER.open("rb"), as_attachment=True, content_type="text/x-python; charset=utf-8")
 
 
 @require_GET
+@public
 def trust(request: HttpRequest) -> JsonResponse:
     """The contracts and hospital keys a receipt may name, for verify_receipt.py --trust."""
     contracts = [
@@ -40,6 +48,7 @@ def trust(request: HttpRequest) -> JsonResponse:
 
 
 @require_GET
+@public
 def anchored(request: HttpRequest) -> JsonResponse:
     """What a chain holds about one root. Nothing here tells who asks about which file."""
     name, root, leaf = (request.GET.get(key, "") for key in ("chain", "root", "leaf"))
@@ -50,13 +59,13 @@ def anchored(request: HttpRequest) -> JsonResponse:
         or not _is_hex(leaf, 32)
         or not all(_is_hex(k, 32) for k in kids)
     ):
-        return JsonResponse({"error": {"code": "invalid", "message": "A value is missing or malformed."}}, status=400)
+        return JsonResponse(INVALID, status=400)
     try:
         return JsonResponse(
             _answer(name, bytes.fromhex(root[2:]), contract, kids) | {"status": status_of_leaf(bytes.fromhex(leaf))}
         )
     except ChainError:
-        return JsonResponse({"error": {"code": "chain_down", "message": "The chain does not answer."}}, status=503)
+        return JsonResponse(DOWN, status=503)
 
 
 def _answer(name: str, root: bytes, contract: str, kids: list[str]) -> dict:
