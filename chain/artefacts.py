@@ -70,6 +70,7 @@ class Deployment:
     deployer: bytes
     start_block: int
     contracts: dict[str, Deployed] = field(default_factory=dict)
+    previous: tuple[Deployed, ...] = ()  # earlier versions: their receipts stay verifiable
 
     def __getitem__(self, name: str) -> Deployed:
         try:
@@ -79,36 +80,40 @@ class Deployment:
 
     @property
     def names(self) -> dict[bytes, str]:
-        return {contract.address: name for name, contract in self.contracts.items()}
+        """Every address of ours, earlier versions included."""
+        return {item.address: item.name for item in (*self.previous, *self.contracts.values())}
 
 
 def deployment_path(chain_id: int) -> Path:
     return conf().deployments_dir / f"{chain_id}.json"
 
 
+def _deployed(name: str, item: dict[str, Any]) -> Deployed:
+    return Deployed(
+        name=name,
+        address=bytes.fromhex(item["address"][2:]),
+        block_number=item["block_number"],
+        tx_hash=bytes.fromhex(item["tx_hash"][2:]),
+        code_hash=bytes.fromhex(item["code_hash"][2:]),
+        source_hash=item["source_hash"],
+        version=item["version"],
+        compiler=item["compiler"].get("version", ""),
+    )
+
+
 @cache
 def _parsed(path: Path, changed_ns: int) -> Deployment:
     data = json.loads(path.read_text())
-    contracts = {
-        name: Deployed(
-            name=name,
-            address=bytes.fromhex(item["address"][2:]),
-            block_number=item["block_number"],
-            tx_hash=bytes.fromhex(item["tx_hash"][2:]),
-            code_hash=bytes.fromhex(item["code_hash"][2:]),
-            source_hash=item["source_hash"],
-            version=item["version"],
-            compiler=item["compiler"].get("version", ""),
-        )
-        for name, item in data["contracts"].items()
-    }
+    contracts = {name: _deployed(name, item) for name, item in data["contracts"].items()}
+    previous = tuple(_deployed(name, item) for earlier in data.get("previous", ()) for name, item in earlier.items())
     return Deployment(
         chain=data["chain"],
         chain_id=data["chain_id"],
         genesis_hash=bytes.fromhex(data["genesis_hash"][2:]),
         deployer=bytes.fromhex(data["deployer"][2:]),
-        start_block=min(item.block_number for item in contracts.values()),
+        start_block=min(item.block_number for item in (*previous, *contracts.values())),
         contracts=contracts,
+        previous=previous,
     )
 
 

@@ -25,6 +25,12 @@ class Finality:
             return cls(mode, int(depth))
         raise ImproperlyConfigured(f"finality is 'instant', 'tag' or 'depth:n', not {text!r}")
 
+    def depth_of(self, head: int, finalized: int) -> int:
+        """Blocks on top that make a block final; where the node says so, as far behind as it is now."""
+        if self.mode == "tag":
+            return max(1, head - finalized)
+        return self.depth
+
 
 @dataclass(frozen=True)
 class ChainConf:

@@ -228,12 +228,15 @@ class Deployer:
             {"name": entry["name"], "tx_hash": entry["tx_hash"], "block_number": receipt.block_number}
             for entry, receipt in list(zip(self.journal["steps"], receipts, strict=True))[len(contracts) :]
         ]
+        earlier = json.loads(self.path.read_text()) if self.path.exists() else {}
+        previous = [*earlier.get("previous", []), earlier["contracts"]] if earlier else []
         write_durably(
             self.path,
             {
                 **{key: self.journal[key] for key in ("chain", "chain_id", "genesis_hash", "deployer")},
                 "contracts": contracts,
                 "setup": setup,
+                "previous": previous,
             },
         )
         self.journal_path.unlink()

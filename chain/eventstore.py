@@ -58,13 +58,11 @@ def _write(table: str, columns: Sequence[str], key: Sequence[str], rows: Sequenc
         # Table and column names come from the models above, values are bound.
         statement = f'INSERT INTO "{table}" ({names}, is_canonical) VALUES ({marks}, TRUE) {conflict}'  # noqa: S608
         if connection.vendor == "sqlite":
-            rows = [tuple(_sqlite_value(value) for value in row) for row in rows]
+            # The form in which Django itself stores a UTC time on SQLite; events of one block share it.
+            at = next(place for place, value in enumerate(rows[0]) if isinstance(value, datetime))
+            stored = {time: time.replace(tzinfo=None).isoformat(" ") for time in {row[at] for row in rows}}
+            rows = [(*row[:at], stored[row[at]], *row[at + 1 :]) for row in rows]
         cursor.executemany(statement, rows)
-
-
-def _sqlite_value(value):
-    # The form in which Django itself stores a UTC time on SQLite.
-    return value.replace(tzinfo=None).isoformat(" ") if isinstance(value, datetime) else value
 
 
 def _copy(cursor, table: str, names: str, conflict: str, rows: Sequence[tuple]) -> None:

@@ -200,7 +200,7 @@ class Gateway:
         except DeploymentMismatch:
             contract = ""
         kind = codec.events(contract).get(bytes_of(log.topics[0])) if contract and log.topics else None
-        args = kind.decode([bytes_of(topic) for topic in log.topics], bytes_of(log.data)) if kind else {}
+        args = kind.decode(log.topics, log.data) if kind else {}
         name = kind.name if kind else ""
         return EventView(contract, name, args, to_checksum_address(address), int_of(log.logIndex))
 

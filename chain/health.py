@@ -2,17 +2,19 @@
 
 from datetime import timedelta
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.errors import ChainError, DeploymentMismatch, RpcUnavailable
 from chain.gateway import bytes_of, gateway, keccak
-from chain.models import ChainState, ItemState, OutboxItem, Transaction, TransactionState
+from chain.models import ChainEvent, ChainState, ItemState, Lane, OutboxItem, Transaction, TransactionState
 from chain.rpc import Call
 from chain.signing import checksum
 from chain.types import Alarm, ContractInfo, QueueStatus, SyncStatus, hex0x
+
+ANCHORS_COMPARED = 500  # the newest; older ones were compared when they were new
 
 
 def sync_status(chain: str) -> SyncStatus:
@@ -89,6 +91,7 @@ def alarms(chain: str | None = None) -> list[Alarm]:
     if sync.gaps:
         found.append(Alarm("gap", chain, f"Events of block {sync.gaps[0]} could not be read."))
     found += _outbox_alarms(chain)
+    found += _anchor_alarms(chain)
     found += _contract_alarms(chain)
     return found
 
@@ -108,6 +111,34 @@ def _outbox_alarms(chain: str) -> list[Alarm]:
         found.append(Alarm("backlog", chain, f"{rows['waiting']} entries have waited more than {minutes} minutes."))
     if rows["failed"]:
         found.append(Alarm("refused", chain, f"{rows['failed']} steps were refused by a contract."))
+    return found
+
+
+def _anchor_alarms(chain: str) -> list[Alarm]:
+    """O16: every final anchor is an event of the index, and a leaf meant for both chains is on both."""
+    state = ChainState.objects.filter(name=chain).first()
+    if state is None:
+        return []
+    sent = Transaction.objects.filter(
+        chain=chain,
+        lane=Lane.ANCHOR,
+        state=TransactionState.FINAL,
+        block_number__lte=min(state.finalized, state.cursor_number),
+    ).order_by("-block_number")[:ANCHORS_COMPARED]
+    roots = {hex0x(root): number for root, number in sent.values_list("root", "block_number")}
+    events = ChainEvent.objects.filter(
+        chain=chain, is_canonical=True, name="Anchored", block_number__in=set(roots.values())
+    )
+    missing = set(roots) - {args["root"] for args in events.values_list("args", flat=True)}
+    found = []
+    if missing:
+        found.append(Alarm("anchor_missing", chain, f"{len(missing)} anchors are not among the events of the chain."))
+    old = timezone.now() - timedelta(seconds=conf().stuck_seconds)
+    late = OutboxItem.objects.filter(chain=chain, lane=Lane.ANCHOR, created_at__lte=old).exclude(state=ItemState.FINAL)
+    elsewhere = OutboxItem.objects.filter(lane=Lane.ANCHOR, state=ItemState.FINAL, leaf=OuterRef("leaf"))
+    alone = late.filter(Exists(elsewhere.exclude(chain=chain))).count()
+    if alone:
+        found.append(Alarm("anchor_alone", chain, f"{alone} records are anchored on the other chain but not here."))
     return found
 
 

@@ -7,6 +7,8 @@ when its block returns. A contradiction at or below what was final stops the ind
 import logging
 import time
 from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
 
 import msgspec
 from django.db import transaction
@@ -25,6 +27,7 @@ from chain.types import Header, hex0x
 from chain.window import Window
 
 log = logging.getLogger(__name__)
+SEEN_SECONDS = 5
 encode_json = msgspec.json.Encoder().encode
 
 
@@ -72,8 +75,17 @@ class Indexer:
             return self._tail(state, look)
         if state.gaps:
             return self._gap(state, look)
-        self._save(state, look, [], [], state.cursor_number, bytes(state.cursor_hash))
+        if self._is_news(state, look):
+            self._save(state, look, [], [], state.cursor_number, bytes(state.cursor_hash))
         return Stepped("idle")
+
+    @staticmethod
+    def _is_news(state: ChainState, look: Look) -> bool:
+        """An idle look is written down when it differs, and now and then to show that somebody looks."""
+        known = (state.head, state.finalized)
+        if known != (look.head.number, max(state.finalized, min(look.finalized, state.cursor_number))):
+            return True
+        return state.checked_at is None or (timezone.now() - state.checked_at).total_seconds() >= SEEN_SECONDS
 
     def _begin(self, state: ChainState) -> ChainState:
         """The cursor starts on the block before the first contract."""
@@ -219,58 +231,61 @@ class Indexer:
 
     def _rows(self, logs: list[LogJson], first: int, last: int, headers: dict[int, Header]) -> list[EventRow]:
         """Decoded logs in chain order; anything that was not asked for makes the answer worthless."""
-        times = self._times(logs, headers)
-        hashes: dict[int, str] = {}
+        placed = sorted(((int_of(log.blockNumber), int_of(log.logIndex), log) for log in logs), key=itemgetter(0, 1))
+        blocks = self._blocks(placed, headers)
         rows = []
-        place = (-1, -1)
-        for entry in sorted(logs, key=lambda item: (int_of(item.blockNumber), int_of(item.logIndex))):
-            number, index = int_of(entry.blockNumber), int_of(entry.logIndex)
-            kinds = self.kinds.get(entry.address.lower())
-            fits = first <= number <= last and kinds is not None and not entry.removed and (number, index) > place
-            if not fits or hashes.setdefault(number, entry.blockHash) != entry.blockHash:
+        before = (-1, -1)
+        for number, index, entry in placed:
+            text, block_hash, block_time = blocks[number]
+            kinds = self.kinds.get(entry.address) or self.kinds.get(entry.address.lower())
+            fits = first <= number <= last and kinds is not None and not entry.removed and (number, index) > before
+            if not fits or entry.blockHash != text:
                 raise RpcInconsistent(f"{self.chain}: logs of {first} to {last} are not what was asked for")
-            place = (number, index)
+            before = (number, index)
             kind = kinds.get(entry.topics[0]) if entry.topics else None
             if kind is None:
                 continue
-            block_hash = bytes_of(entry.blockHash, 32)
-            if number in headers and headers[number].hash != block_hash:
-                raise RpcInconsistent(f"{self.chain}: logs of another version of block {number}")
-            args = kind.decode([bytes_of(topic) for topic in entry.topics], bytes_of(entry.data))
             rows.append(
                 EventRow(
                     self.chain,
                     block_hash,
                     number,
-                    times[number],
+                    block_time,
                     bytes_of(entry.transactionHash, 32),
                     index,
                     self.binary[entry.address.lower()],
                     kind.contract,
                     kind.name,
-                    encode_json(args).decode(),
+                    encode_json(kind.decode(entry.topics, entry.data)).decode(),
                 )
             )
         return rows
 
-    def _times(self, logs: list[LogJson], headers: dict[int, Header]) -> dict:
-        """The time of each block with logs: many nodes put it into the log, the others are asked for headers."""
-        times = {number: header.timestamp for number, header in headers.items()}
+    def _blocks(
+        self, placed: list[tuple[int, int, LogJson]], headers: dict[int, Header]
+    ) -> dict[int, tuple[str, bytes, datetime]]:
+        """Hash (as text and as bytes) and time of each block with logs. Many nodes put the time into the log, the
+        others are asked for headers."""
+        found: dict[int, tuple[str, bytes, datetime]] = {}
         missing: dict[int, str] = {}
-        for entry in logs:
-            number = int_of(entry.blockNumber)
-            if number in times:
+        for number, _, entry in placed:
+            if number in found or number in missing:
                 continue
-            if entry.blockTimestamp is None:
+            block_hash, stamp = bytes_of(entry.blockHash, 32), entry.blockTimestamp
+            if number in headers:
+                if headers[number].hash != block_hash:
+                    raise RpcInconsistent(f"{self.chain}: logs of another version of block {number}")
+                found[number] = entry.blockHash, block_hash, headers[number].timestamp
+            elif stamp is None:
                 missing[number] = entry.blockHash
             else:
-                stamp = entry.blockTimestamp
-                times[number] = time_of(int_of(stamp) if isinstance(stamp, str) else stamp)
-        for header in self.node.headers(list(missing)):
-            if header is None or hex0x(header.hash) != missing[header.number]:
+                seconds = int_of(stamp) if isinstance(stamp, str) else stamp
+                found[number] = entry.blockHash, block_hash, time_of(seconds)
+        for number, header in zip(missing, self.node.headers(list(missing)), strict=True):
+            if header is None or header.number != number or hex0x(header.hash) != missing[number].lower():
                 raise RpcInconsistent(f"{self.chain}: a block with logs changed while it was read")
-            times[header.number] = header.timestamp
-        return times
+            found[number] = missing[number], header.hash, header.timestamp
+        return found
 
     def _block_row(self, header: Header) -> BlockRow:
         return BlockRow(self.chain, header.hash, header.number, header.parent_hash, header.timestamp)

@@ -113,7 +113,6 @@ class ChainEvent(models.Model):
                 condition=Q(is_canonical=True),
                 name="chain_event_canonical",
             ),
-            models.Index(fields=["chain", "tx_hash"], name="chain_event_tx"),
         ]
 
     def __str__(self) -> str:
@@ -271,6 +270,7 @@ class OutboxItem(models.Model):
                 condition=Q(state="queued"),
                 name="chain_item_queue",
             ),
+            models.Index(fields=["leaf"], condition=Q(lane="anchor"), name="chain_item_leaf"),
         ]
 
     def __str__(self) -> str:

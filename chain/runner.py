@@ -3,14 +3,16 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
-from django.db import OperationalError, close_old_connections, connection
+from django.db import OperationalError, close_old_connections, connection, transaction
 
 from chain.conf import conf
 from chain.errors import ChainError, ChainHalted, ChainMismatch, LeaseLost
-from chain.leases import Held, holder_name, lease_release, lease_take
+from chain.leases import Held, holder_name, lease_hold, lease_release, lease_take
+from chain.sending import Sent
 
 log = logging.getLogger(__name__)
 PAUSE_MAX_SECONDS = 15.0
@@ -70,16 +72,22 @@ class Worker:
 
     def _steps(self, held: Held) -> None:
         stepping = self.make(self.chain, held)
+        # A slow chain need not be looked at four times a second.
+        pace = max(conf().poll_seconds, min(5.0, conf().chain(self.chain).block_time_seconds / 4))
+        renewed = time.monotonic()
         while not self.stop.is_set():
             done = stepping.step()
+            if time.monotonic() - renewed > conf().lease_seconds / 3:
+                with transaction.atomic(durable=True):
+                    lease_hold(held, seconds=conf().lease_seconds)
+                renewed = time.monotonic()
             if self.failures:
                 log.info("working again job=%s", self.name)
             self.failures, self.said = 0, ""
             if done.is_idle:
-                self.stop.wait(conf().poll_seconds)
-            elif getattr(done, "waiting", 0) and not done.prepared.transactions:
-                # Something is under way and only a new block can change it.
-                self.stop.wait(min(1.0, max(conf().poll_seconds, conf().chain(self.chain).block_time_seconds / 4)))
+                self.stop.wait(conf().poll_seconds if isinstance(done, Sent) else pace)
+            elif isinstance(done, Sent) and done.waiting and not done.prepared.transactions:
+                self.stop.wait(pace)  # something is under way and only a new block can change it
 
     def _pause(self) -> float:
         self.failures += 1
@@ -123,7 +131,7 @@ def run_until_idle(job: str, chain: str, make: Callable[[str, Held], Stepping], 
         stepping = make(chain, held)
         for count in range(1, most + 1):
             done = stepping.step()
-            if done.is_idle or (hasattr(done, "waiting") and not (done.prepared.transactions or done.mined)):
+            if done.is_idle or (isinstance(done, Sent) and not (done.prepared.transactions or done.mined)):
                 return count
         return most
     finally:

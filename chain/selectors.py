@@ -36,29 +36,24 @@ __all__ = [
 ]
 
 
-def _needed(chain: str) -> int:
-    """Blocks on top that make a block final, as far as that is a fixed number."""
-    finality = conf().chain(chain).finality
-    return {"instant": 0, "tag": 2}.get(finality.mode, finality.depth)
-
-
 def items(refs: Sequence[str]) -> dict[str, ItemStatus]:
     """State of many wishes in three queries; an unknown ref is left out."""
     rows = list(OutboxItem.objects.filter(ref__in=refs).select_related("transaction__mined_attempt"))
-    heads = dict(ChainState.objects.values_list("name", "head")) if rows else {}
+    states = {state.name: state for state in ChainState.objects.all()} if rows else {}
     waiting = {row.transaction_id for row in rows if row.transaction and row.transaction.mined_attempt is None}
     latest = dict(
         Attempt.objects.filter(transaction_id__in=waiting).order_by("pk").values_list("transaction_id", "tx_hash")
     )
-    return {row.ref: _status(row, heads.get(row.chain, 0), latest) for row in rows}
+    return {row.ref: _status(row, states.get(row.chain), latest) for row in rows}
 
 
-def _status(row: OutboxItem, head: int, latest: dict) -> ItemStatus:
+def _status(row: OutboxItem, state: ChainState | None, latest: dict) -> ItemStatus:
     sent = row.transaction
     tx_hash = None
     if sent is not None:
         tx_hash = sent.mined_attempt.tx_hash if sent.mined_attempt else latest.get(sent.id)
-    needed = _needed(row.chain)
+    head = state.head if state else 0
+    needed = conf().chain(row.chain).finality.depth_of(head, state.finalized if state else head)
     if row.state == ItemState.FINAL:
         confirmations = max(needed, head - sent.block_number)
     elif sent is not None and sent.block_number is not None:

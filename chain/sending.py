@@ -1,6 +1,7 @@
 """Sends stored transactions, follows them into blocks and out of them again, and raises their fees."""
 
 import logging
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ from chain.signing import sign_transaction
 from chain.types import Fees, Header, Receipt, hex0x
 
 log = logging.getLogger(__name__)
+VERIFY_SECONDS = 60
 
 
 @dataclass
@@ -57,15 +59,31 @@ class Sender:
         self.held = held
         self.node = gateway(chain)
         self.outbox = Outbox(chain, self.node, held)
+        self._verified_at: float | None = None
 
     def step(self) -> Sent:
         result = Sent()
+        if not self._has_work():
+            return result
         look = self.node.look()
         identity.writable(self.chain, look)
+        self._verify()
         self.track(look, result)
         result.prepared = self.outbox.prepare()
         self.send(result)
         return result
+
+    def _has_work(self) -> bool:
+        """Answered by the database alone: an idle portal does not keep asking a node that bills each question."""
+        queued = OutboxItem.objects.filter(chain=self.chain, state=ItemState.QUEUED)
+        return queued.exists() or Transaction.objects.filter(chain=self.chain, state__in=OPEN).exists()
+
+    def _verify(self) -> None:
+        """Foreign code at one of our addresses stops all writing within a minute (G7)."""
+        now = time.monotonic()
+        if self._verified_at is None or now - self._verified_at >= VERIFY_SECONDS:
+            identity.verify_deployment(self.chain)
+            self._verified_at = now
 
     def _open(self) -> list[Transaction]:
         rows = Transaction.objects.filter(chain=self.chain, state__in=OPEN)

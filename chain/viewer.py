@@ -39,7 +39,6 @@ def _view(
         confirmations = max(0, look.head.number - number)
         state = "final" if number <= look.finalized else "mined"
         state = state if receipt.is_success else "reverted"
-    finality = conf().chain(chain).finality
     return TransactionView(
         chain=chain,
         tx_hash=found.hash,
@@ -57,7 +56,7 @@ def _view(
         block_hash=hex0x(receipt.block_hash) if receipt else None,
         block_time=time_of(int_of(block.timestamp)) if block else None,
         confirmations=confirmations,
-        confirmations_needed={"instant": 0, "tag": 2}.get(finality.mode, finality.depth),
+        confirmations_needed=conf().chain(chain).finality.depth_of(look.head.number, look.finalized),
         events=receipt.events if receipt else (),
     )
 

@@ -165,7 +165,6 @@ class Migration(migrations.Migration):
                         fields=["chain", "block_number", "log_index"],
                         name="chain_event_canonical",
                     ),
-                    models.Index(fields=["chain", "tx_hash"], name="chain_event_tx"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
@@ -379,6 +378,10 @@ class Migration(migrations.Migration):
                 fields=["chain", "sender", "lane", "created_at"],
                 name="chain_item_queue",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="outboxitem",
+            index=models.Index(condition=models.Q(("lane", "anchor")), fields=["leaf"], name="chain_item_leaf"),
         ),
         migrations.AddConstraint(
             model_name="outboxitem",

@@ -12,6 +12,9 @@ from chain.deploying import deploy, steps
 from chain.errors import DeploymentMismatch, RpcUnavailable
 from chain.gateway import Gateway, address_of, gateway, gateways_close
 from chain.identity import verify_deployment
+from chain.leases import lease_take
+from chain.sending import Sender
+from chain.services import transfer_enqueue
 from tests.chain_fixtures import Anvil
 
 pytestmark = [pytest.mark.django_db, pytest.mark.chain, pytest.mark.scenario("O12")]
@@ -100,6 +103,8 @@ def test_a_next_version_stands_beside_the_first(fresh):
     second = deployment("SUP")["AnchorLog"]
     assert second.version == 2 and second.address != first
     assert gateway("SUP").code(first)
+    assert [item.version for item in deployment("SUP").previous] == [1] * len(NAMES)
+    assert deployment("SUP").names[first] == deployment("SUP").names[second.address] == "AnchorLog"
     verify_deployment("SUP")
 
 
@@ -123,6 +128,10 @@ def test_foreign_code_is_seen_and_stops_writing(fresh):
         verify_deployment("SUP")
     assert [item.name for item in selectors.contracts("SUP") if not item.is_matching] == ["Consents"]
     assert "foreign_code" in [alarm.code for alarm in selectors.alarms("SUP")]
+    transfer_enqueue(chain="SUP", sender=fresh.deployer, to=b"\1" * 20, value=1, ref="stopped")
+    with pytest.raises(DeploymentMismatch, match="foreign code"):
+        Sender("SUP", lease_take(name="sender:SUP", holder="test", seconds=60)).step()
+    assert selectors.item("stopped").state == "queued"
     fresh.rpc("anvil_setCode", place.checksum, "0x")
     with pytest.raises(DeploymentMismatch, match="missing"):
         verify_deployment("SUP")

@@ -104,6 +104,7 @@ def test_beyond_finality_the_index_halts_and_nothing_more_is_signed(hospital, wo
     assert stored("SUP") == before
     status = selectors.sync_status("SUP")
     assert str(final) in status.halted_reason and status.is_behind
+    anchor(sender)
     for worker in (workers.indexers["SUP"], workers.senders["SUP"]):
         with pytest.raises(ChainHalted):
             worker.step()
@@ -113,7 +114,8 @@ def test_beyond_finality_the_index_halts_and_nothing_more_is_signed(hospital, wo
 
 
 def test_a_node_behind_the_final_block_is_waited_for(hospital, workers, chains, drive):
-    hospital(chains=("SUP",))
+    sender = hospital(chains=("SUP",))
+    anchor(sender)
     chains["SUP"].mine(10)  # anvil cannot go back behind a snapshot
     workers.index("SUP")
     before = stored("SUP")
@@ -159,7 +161,7 @@ def test_another_chain_id_is_refused(workers, chains, hospital):
 
 
 def test_another_genesis_is_refused(workers, chains, hospital):
-    hospital(chains=("SUP",))
+    anchor(hospital(chains=("SUP",)))
     ChainState.objects.filter(name="SUP").update(genesis_hash=b"\x07" * 32)
     for worker in (workers.indexers["SUP"], workers.senders["SUP"]):
         with pytest.raises(ChainMismatch, match="reset or replaced"):

@@ -94,6 +94,32 @@ def test_alarms_are_provoked_and_seen(hospital, workers, chains, drive):
     assert codes >= {"stuck", "low_balance", "gap", "index_lag"}
 
 
+@pytest.mark.scenario("O16")
+def test_anchors_of_both_chains_are_compared(hospital, workers, chains, drive):
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from chain.models import ChainEvent, OutboxItem
+
+    sender, leaf = hospital(), secrets.token_bytes(32)
+    for name in ("SUP", "MED"):
+        anchor_enqueue(chain=name, sender=sender, leaf=leaf, ref=f"both:{name}")
+    for _ in range(8):
+        workers.send("SUP")
+        chains["SUP"].mine()
+    workers.index("SUP")
+    assert selectors.item("both:SUP").state == "final"
+    assert selectors.alarms() == []
+    OutboxItem.objects.filter(ref="both:MED").update(created_at=timezone.now() - timedelta(minutes=11))
+    assert [(alarm.chain, alarm.code) for alarm in selectors.alarms()] == [("MED", "backlog"), ("MED", "anchor_alone")]
+    drive(projectors=False)
+    assert selectors.alarms() == []
+    event = ChainEvent.objects.get(chain="SUP", name="Anchored")
+    ChainEvent.objects.filter(pk=event.pk).update(args={**event.args, "root": "0x" + "00" * 32})
+    assert [(alarm.chain, alarm.code) for alarm in selectors.alarms()] == [("SUP", "anchor_missing")]
+
+
 def test_item_queries_do_not_grow_with_the_items(hospital, drive, django_assert_num_queries):
     sender = hospital(chains=("MED",))
     leaves = [(secrets.token_bytes(32), f"q:{n}") for n in range(20)]

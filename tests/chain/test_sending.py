@@ -11,7 +11,7 @@ from django.utils import timezone
 from chain import selectors
 from chain.artefacts import deployment, deployment_path
 from chain.errors import LeaseLost, RpcUnavailable
-from chain.gateway import gateway
+from chain.gateway import gateway, keccak
 from chain.leases import lease_hold, lease_release, lease_take
 from chain.models import Account, Attempt, ItemState, Lease, OutboxItem, Transaction
 from chain.outbox import Claimed
@@ -267,6 +267,8 @@ def geth(account, settings, tmp_path):
     fake = FakeGeth(chain_id=31337)
     source = json.loads(deployment_path(31337).read_text())
     source["genesis_hash"] = fake.blocks[0]["hash"]
+    for item in source["contracts"].values():
+        item["code_hash"] = "0x" + keccak(bytes.fromhex(fake.code[2:])).hex()
     (tmp_path / "31337.json").write_text(json.dumps(source))
     chains = {**settings.CHAIN["chains"], "SUP": {**settings.CHAIN["chains"]["SUP"], "rpc_url": fake.url}}
     settings.CHAIN = {**settings.CHAIN, "chains": chains, "deployments_dir": tmp_path}

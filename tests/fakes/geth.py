@@ -30,6 +30,7 @@ class FakeGeth:
     tip: int = GWEI
     lose_answers: bool = False
     status: int = 200
+    code: str = "0x01"  # of every contract
     mangle: object = None
     blocks: list = field(default_factory=list)
     pool: dict = field(default_factory=dict)  # (sender, nonce) -> Pending
@@ -119,6 +120,9 @@ class FakeGeth:
     def eth_getBlockByNumber(self, block, full):  # noqa: N802
         number = len(self.blocks) - 1 if block == "latest" else int(block, 16)
         return self.blocks[number] if number < len(self.blocks) else None
+
+    def eth_getCode(self, address, block):  # noqa: N802
+        return self.code
 
     def eth_maxPriorityFeePerGas(self):  # noqa: N802
         return hex(self.tip)

@@ -1,8 +1,11 @@
 """manage.py chain_deploy: the contracts on each chain, once."""
 
+import subprocess
+import sys
+
 from django.core.management.base import BaseCommand, CommandError
 
-from chain.artefacts import deployment
+from chain.artefacts import BUILD, deployment
 from chain.conf import conf
 from chain.deploying import deploy
 from chain.errors import ChainError
@@ -17,20 +20,37 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--chain", choices=sorted(conf().chains), help="only this chain")
+        parser.add_argument(
+            "--compile", action="store_true", help="first compile with the pinned solc and run the tests"
+        )
         parser.add_argument("--again", action="store_true", help="deploy a next version beside the recorded one")
 
     def handle(self, *args, chain=None, again=False, verbosity=1, **options):
+        if options["compile"]:
+            self._compile()
         for name in [chain] if chain else conf().chains:
             try:
                 self._one(name, again, verbosity)
             except ChainError as error:
                 raise CommandError(str(error)) from error
 
+    def _compile(self):
+        """Compiles into contracts/build and runs forge's tests; a failure deploys nothing."""
+        contracts = BUILD.parent
+        forge = next(contracts.parent.glob("node_modules/@foundry-rs/forge-*/bin/forge"), None)
+        if forge is None:
+            raise CommandError("forge is missing: run `make install` first")
+        for step in ([sys.executable, contracts / "tools" / "artefacts.py"], [forge, "test"]):
+            if subprocess.run(step, cwd=contracts).returncode:
+                raise CommandError("the contracts do not compile or their tests fail; nothing was deployed")
+
     def _one(self, name, again, verbosity):
         say = self.stdout.write if verbosity else (lambda line: None)
         is_new = deploy(name, again=again, say=say)
         verify_deployment(name)
         place = deployment(name)
+        if is_new and place.previous:
+            say(f"{name}: restart the portal, then run `manage.py chain_reindex --chain {name}`")
         say(f"{name} (chain id {place.chain_id}): {'deployed' if is_new else 'unchanged'}")
         for item in place.contracts.values():
             say(f"  {item.name:<14}{item.checksum}  version {item.version}, block {item.block_number}")
