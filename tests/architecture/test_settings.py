@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROD = {
-    "PORTAL_SECRET_KEY": "s" * 60,
+    "PORTAL_SECRET_KEY": "only-for-this-test/" + "".join(chr(97 + place * 7 % 26) for place in range(45)),
     "PORTAL_HOSTS": "portal.example.org",
     "PORTAL_DATABASE_URL": "postgresql://portal:secret@db.example.org:5432/portal?sslmode=verify-full",
     "PORTAL_REDIS_URL": "rediss://redis.example.org:6379",

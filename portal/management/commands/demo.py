@@ -8,7 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from portal.demo import accounts
 from portal.management.commands.up import stop_on_signals
-from portal.stack import Stack, StackError
+from portal.processes import StackError
+from portal.stack import Stack
 
 TO_TRY = (
     "As Alice, open Pat Morgan and upload a file to MEDchain or both; watch it go from Received to Confirmed.",

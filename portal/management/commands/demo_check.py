@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from portal import env
 from portal.demo_story import Story
 from portal.management.commands.up import stop_on_signals
-from portal.stack import last_line, tie_to
+from portal.processes import last_line, tie_to
 
 START_SECONDS = 180
 

@@ -5,7 +5,8 @@ import signal
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from portal.stack import Stack, StackError
+from portal.processes import StackError
+from portal.stack import Stack
 
 
 def stop_on_signals():
