@@ -127,6 +127,11 @@ def leaf_of(leaf_salt: bytes, epoch_manifest: bytes) -> bytes:
     return hashlib.sha256(b"\0" + leaf_salt + hashlib.sha256(epoch_manifest).digest()).digest()
 
 
+def store_identifier(leaf_salt: bytes) -> str:
+    """Where an anchor envelope lies in RecordStore; nobody without the salt can tell whose it is."""
+    return hashlib.sha256(b"medportal/store/v1\0" + leaf_salt).hexdigest()
+
+
 def wraps_digest(wraps: Iterable[tuple[bytes, bytes, bytes]]) -> bytes:
     """Digest of (kid, grant, blob) rows in the order of their bytes."""
     digest = hashlib.sha256()

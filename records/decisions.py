@@ -50,10 +50,13 @@ class Decision:
 def decide(*, actor: Actor, action: str, record: Record, purpose: str = Purpose.TREATMENT) -> Decision:
     """May this person do this with this record now? Reads rights anew; keeps nothing between calls."""
     with tenant(record.hospital_id):
-        if record.status != RecordStatus.ACTIVE or action not in ACTIONS or purpose not in Purpose.values:
-            return Decision(False, reason_code="record_closed")
-        if actor.membership is None:
+        if action not in ACTIONS or purpose not in Purpose.values:
+            return Decision(False, reason_code="unknown_request")
+        if actor.membership is None and (record.status == RecordStatus.ACTIVE or action == "receipt"):
+            # What was withdrawn or erased opens for nobody, but its proof stays the patient's.
             return _decide_patient(actor, record)
+        if record.status != RecordStatus.ACTIVE or actor.membership is None:
+            return Decision(False, reason_code="record_closed")
         membership = (
             Membership.objects.select_related("user", "hospital")
             .filter(pk=actor.membership.pk, user=actor.user)

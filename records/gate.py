@@ -195,8 +195,20 @@ def read_meta(*, actor: Actor, version: RecordVersion, purpose: str = Purpose.TR
     )
 
 
+def look_at_erased(*, actor: Actor, version: RecordVersion) -> Decision:
+    """The patient asks for the proof of an erased record: logged like any look, and no key is there to open."""
+    with tenant(version.hospital_id):
+        return _decide_and_log(actor, version, Purpose.PATIENT_REQUEST, "receipt")
+
+
 def _enter(actor: Actor, version: RecordVersion, purpose: str, action: str) -> tuple[Decision, Epoch, bytes]:
     """Decide, log, and only then open the data key. In that order, whatever fails."""
+    decision = _decide_and_log(actor, version, purpose, action)
+    epoch = Epoch.objects.get(version=version, number=F("version__epoch"))
+    return decision, epoch, _dek(decision, epoch, version)
+
+
+def _decide_and_log(actor: Actor, version: RecordVersion, purpose: str, action: str) -> Decision:
     record = Record.objects.select_related("patient", "hospital").get(pk=version.record_id)
     version.record = record
     decision = decide(actor=actor, action=action, record=record, purpose=purpose)
@@ -221,8 +233,7 @@ def _enter(actor: Actor, version: RecordVersion, purpose: str, action: str) -> t
         if decision.reason_code == "chain_unavailable":
             raise ChainUnavailable()
         raise NotFound()
-    epoch = Epoch.objects.get(version=version, number=F("version__epoch"))
-    return decision, epoch, _dek(decision, epoch, version)
+    return decision
 
 
 def _grant_stands(grant: AccessGrant) -> bool:

@@ -18,9 +18,15 @@ from records.models import Anchor, Epoch, Purpose, Record, RecordStatus, RecordV
 
 def receipt_build(*, actor: Actor, version: RecordVersion, purpose: str = Purpose.TREATMENT) -> dict[str, Any]:
     """A signed receipt for whoever may read the version: it holds the salt that ties the file to its commitment."""
-    meta = gate.read_meta(actor=actor, version=version, purpose=purpose, action="receipt")
     with tenant(version.hospital_id):
-        return _build(version, meta.salt32)
+        is_erased = Record.objects.filter(pk=version.record_id, status=RecordStatus.ERASED).exists()
+    if is_erased:
+        gate.look_at_erased(actor=actor, version=version)
+        salt32 = None
+    else:
+        salt32 = gate.read_meta(actor=actor, version=version, purpose=purpose, action="receipt").salt32
+    with tenant(version.hospital_id):
+        return _build(version, salt32)
 
 
 def receipt_bytes(receipt: dict[str, Any]) -> bytes:
@@ -28,7 +34,7 @@ def receipt_bytes(receipt: dict[str, Any]) -> bytes:
     return crypto.canonical(receipt)
 
 
-def _build(version: RecordVersion, salt32: bytes) -> dict[str, Any]:
+def _build(version: RecordVersion, salt32: bytes | None) -> dict[str, Any]:
     record = Record.objects.select_related("hospital").get(pk=version.record_id)
     version = RecordVersion.objects.get(pk=version.pk)
     epoch = Epoch.objects.get(version=version, number=version.epoch)
@@ -40,8 +46,7 @@ def _build(version: RecordVersion, salt32: bytes) -> dict[str, Any]:
         **_status(record, version),
         "authored": _layer(version.authored_manifest, version.authored_signature, version.author_kid),
         "epoch": _layer(epoch.manifest, epoch.signature, epoch.signer_kid),
-        "salt32": salt32.hex(),
-        "leaf_salt": bytes(epoch.leaf_salt).hex(),
+        **_salts(epoch, salt32),
         "leaf": bytes(epoch.leaf).hex(),
         "anchors": anchors_of(epoch),
         "issued_at": time_text(timezone.now()),
@@ -91,6 +96,13 @@ def _status(record: Record, version: RecordVersion) -> dict[str, Any]:
             "superseded": {"by_version": version.number + 1, "at": time_text(version.superseded_at)},
         }
     return {"status": "current"}
+
+
+def _salts(epoch: Epoch, salt32: bytes | None) -> dict[str, str]:
+    """Gone after an erasure: without them nothing on chain can be matched to a content."""
+    if salt32 is None or epoch.leaf_salt is None:
+        return {}
+    return {"salt32": salt32.hex(), "leaf_salt": bytes(epoch.leaf_salt).hex()}
 
 
 def _layer(manifest: str, signature: bytes, kid: bytes) -> dict[str, str]:

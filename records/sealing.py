@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from chain import services as chain_services
 from hospitals import audit, keyring
 from hospitals.actors import member_actor
 from hospitals.errors import KeyUnavailable, RootKeyError
@@ -31,6 +32,8 @@ from records.errors import BlobMissing, Conflict, Lost, StorageFull
 from records.formats import SealedStream, inspect
 from records.inspection import Finding, Refusal
 from records.models import (
+    Chains,
+    Epoch,
     Record,
     RecordStatus,
     RecordVersion,
@@ -203,12 +206,43 @@ def _upload_commit(
             "warnings": list(finding.warnings),
         }
         readers = keys.recipients(record, upload.patient, hospital)
-        epoch_save(version, record, hospital, place, dek, payload, meta, readers, None, "sealed")
+        epoch = epoch_save(version, record, hospital, place, dek, payload, meta, readers, None, "sealed")
+        _envelope_publish(version, epoch, hospital)
         done = Upload.objects.filter(pk=upload.pk, claimed_by=token, state=UploadState.SEALING).update(
             state=UploadState.SEALED, record=record, staging_blob="", staging_key_wrapped=None, finished_at=now
         )
         if done != 1:
             raise Lost
+
+
+def _envelope_publish(version: RecordVersion, epoch: Epoch, hospital: Organisation) -> None:
+    """For small records, where the hospital chose it: the anchor envelope, not the content, in RecordStore on MEDchain.
+
+    The identifier follows from the leaf's salt, so it is random to all but the holders of the receipt.
+    """
+    if not conf().is_record_store_enabled or version.size > conf().record_store_max_bytes:
+        return
+    if "MED" not in Chains.of(version.chains):
+        return
+    identifier = crypto.store_identifier(bytes(epoch.leaf_salt))
+    envelope = crypto.canonical(
+        {
+            "v": 1,
+            "suite": epoch.suite,
+            "leaf": bytes(epoch.leaf).hex(),
+            "epoch_manifest": hashlib.sha256(epoch.manifest.encode()).hexdigest(),
+        }
+    )
+    ref = f"store:{epoch.pk.hex}"
+    RecordVersion.objects.filter(pk=version.pk).update(store_ref=ref)
+    chain_services.call_enqueue(
+        chain="MED",
+        sender=bytes(hospital.account_address),
+        contract="RecordStore",
+        function="storeData",
+        args=[identifier, envelope.decode()],
+        ref=ref,
+    )
 
 
 def _previous_superseded(record: Record, base_version: int, now) -> RecordVersion:

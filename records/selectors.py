@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
 from chain import selectors as chain_selectors
@@ -105,7 +106,7 @@ def visible_records(patients: Sequence[Patient], actor: Actor) -> QuerySet[Recor
     records = (
         Record.objects.filter(patient__in=[patient.pk for patient in patients])
         .select_related("hospital", "created_by__user")
-        .order_by("-created_at", "-pk")
+        .order_by(Coalesce("care_on", TruncDate("created_at")).desc(), "-created_at", "-pk")
     )
     if actor.is_patient:
         return records.filter(patient__user_id=actor.user.pk)
