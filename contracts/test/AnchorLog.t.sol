@@ -96,6 +96,20 @@ contract AnchorLogTest is Fixture {
         vm.assertFalse(anchorLog.verify(leaves[0], ROOT, 0, none));
     }
 
+    /// @dev With its sibling an inner node hashes to the root, but it is at no leaf's depth.
+    function test_VerifyRefusesInnerNodes() public {
+        bytes32[] memory leaves = _leaves(4, 4);
+        bytes32 root = Merkle.root(leaves);
+        _anchor(hospital, root, 0, 4, IAnchorLog.Kind.Records);
+        bytes32 inner = sha256(abi.encodePacked(bytes1(0x01), leaves[0], leaves[1]));
+        bytes32[] memory path = new bytes32[](1);
+        path[0] = sha256(abi.encodePacked(bytes1(0x01), leaves[2], leaves[3]));
+        vm.assertFalse(anchorLog.verify(root, inner, 0, path));
+        vm.assertFalse(anchorLog.verify(root, root, 0, new bytes32[](0)));
+        vm.assertFalse(anchorLog.verify(root, leaves[1], 5, Merkle.path(leaves, 1)));
+        vm.assertTrue(anchorLog.verify(root, leaves[1], 1, Merkle.path(leaves, 1)));
+    }
+
     function testFuzz_VerifyRefusesAnythingElse(uint256 seed, uint256 size, uint256 index, uint8 change) public {
         size = _bound(size, 2, 200);
         index = _bound(index, 0, size - 1);
