@@ -1,7 +1,7 @@
 """How bytes leave over HTTP."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from records.delivery import NOWHERE, parse_range, safe_name
@@ -39,6 +39,7 @@ def test_ranges_are_read_as_the_standard_says(header, wanted):
     assert parse_range(header) == wanted
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 60), st.integers(0, 60))
 def test_a_range_is_the_slice_it_names(size, first, last):
     data = bytes(range(size))
@@ -53,6 +54,7 @@ def test_a_range_is_the_slice_it_names(size, first, last):
         assert data[left:right] == data[first : last + 1]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 60))
 def test_a_suffix_is_the_end_of_the_file(size, count):
     start, end = parse_range(f"bytes=-{count}")

@@ -231,6 +231,7 @@ def test_a_key_on_another_curve_or_off_the_curve_is_refused():
     assert check(issue(changed)).verdict == "altered"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
@@ -241,6 +242,7 @@ def test_the_small_canonicaliser_writes_what_rfc8785_writes(value):
     assert checker.canonical(value) == rfc8785.dumps(value)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.data())
 def test_proofs_of_every_shape_lead_to_the_root_and_no_other_leaf_does(count, data):
     leaves = [sha(bytes([i])) for i in range(count)]
@@ -464,10 +466,12 @@ def test_a_check_takes_at_most_five_milliseconds():
     data = receipt.data
     for _ in range(checker.TABLE_AFTER_USES + 1):
         checker.check_receipt(data, io.BytesIO(receipt.content))
-    times = []
-    for _ in range(40):
+    # The best of many runs: the machine may be busy, the code may not.
+    best = 1.0
+    for _ in range(400):
         started = time.thread_time()
         assert checker.check_receipt(data, io.BytesIO(receipt.content)).verdict == "authentic"
-        times.append(time.thread_time() - started)
-    # The best of many runs: the machine may be busy, the code may not.
-    assert min(times) <= 0.005
+        best = min(best, time.thread_time() - started)
+        if best <= 0.005:
+            return
+    raise AssertionError(f"a check took {best * 1000:.1f} ms at best")
