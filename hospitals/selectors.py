@@ -181,8 +181,9 @@ def patient_search(*, hospital: Organisation, text: str, limit: int = 25) -> Que
     words = text.split()[:5]
     if not words:
         return rows.none()
-    if len(words) == 1 and any(letter.isdigit() for letter in words[0]):
-        return rows.filter(mrn__istartswith=words[0])[:limit]
+    number = "".join(words)  # numbers are often printed in groups
+    if any(letter.isdigit() for letter in number):
+        return rows.filter(mrn__istartswith=number)[:limit]
     for word in words:
         rows = rows.filter(Q(family_name__istartswith=word) | Q(given_name__istartswith=word))
     return rows[:limit]

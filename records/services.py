@@ -105,6 +105,8 @@ def _log(actor: Actor, upload: Upload, action: str) -> None:
 
 # Entered in error
 
+WITHDRAW_REASONS = ("wrong_patient", "wrong_file", "duplicate", "wrong_content")
+
 
 def record_withdraw(*, actor: Actor, record: Record, reason: str) -> Record:
     """Marks a record as entered in error: nobody opens it any more, its anchor stays and still verifies."""
@@ -129,6 +131,8 @@ def record_withdraw(*, actor: Actor, record: Record, reason: str) -> Record:
             target=record,
             basis="treatment",
             purpose=Purpose.TREATMENT,
+            # A code says why; free words could name somebody.
+            detail={"reason": reason} if reason in WITHDRAW_REASONS else {},
         )
     record.refresh_from_db()
     return record

@@ -55,6 +55,8 @@ class UploadForm(forms.Form):
         help_text=_("Leave empty to use each file’s name."),
     )
     chains = forms.ChoiceField(choices=[("", _("As the hospital decided")), *Chains.choices], required=False)
+    part = forms.IntegerField(min_value=1, max_value=99, required=False)
+    parts = forms.IntegerField(min_value=1, max_value=99, required=False)
 
     def clean_care_on(self):
         return clean_past(self.cleaned_data["care_on"], _("The date of care lies in the future. Check the year."))
@@ -67,14 +69,16 @@ class VersionForm(forms.Form):
 
 
 class WithdrawForm(forms.Form):
-    reason = forms.CharField(
+    reason = forms.ChoiceField(
         label=_("Why is it an error?"),
-        max_length=200,
-        min_length=5,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_(
-            "For example: it belongs to another patient. Do not name that patient; this patient reads the reason."
-        ),
+        widget=forms.RadioSelect,
+        choices=[
+            ("wrong_patient", _("It belongs to another patient")),
+            ("wrong_file", _("It is the wrong file")),
+            ("duplicate", _("It is here twice")),
+            ("wrong_content", _("What it says is wrong")),
+        ],
+        help_text=_("The reason stands in the access log, which the patient reads."),
     )
 
 

@@ -365,6 +365,6 @@ def _log_row(request: HttpRequest, entry: Any, with_patient: bool) -> LogRow:
 
 def _what(entry: Any) -> str:
     """A sentence for a dotted action; unknown ones read as their own words."""
-    if entry.is_refused and entry.action != "access.refused":
+    if entry.is_refused and entry.action.startswith("records.version."):
         return _("Asked for a record that is not open to them, so nothing was shown")
     return str(WORDS.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize()))

@@ -83,6 +83,8 @@ def _receive(request: HttpRequest, patient: Any, values: dict, file: Any, number
         )
     chains = values["chains"] or default_chains(request, values["category"])
     title = values["title"].strip()
+    # The script sends each file by itself and says which one of how many it is.
+    number, of = values["part"] or number, values["parts"] or of
     if title and of > 1:
         title = f"{title} ({number} / {of})"
     return ingest.upload_receive(

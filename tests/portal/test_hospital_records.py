@@ -3,12 +3,15 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from hospitals.models import AuditEntry
 from hospitals.tenancy import all_tenants, tenant
+from records import grants
 from records.models import Record, RecordVersion, Restriction, Upload
 from tests.records.conftest import (  # noqa: F401
     NOTE,
@@ -286,7 +289,7 @@ def test_entered_in_error_closes_the_content_and_keeps_the_history(cast, alice, 
     path = url("record_withdraw", version.record_id)
     assert alice.post(path, {"reason": ""}).status_code == 422
     assert cast.client(cast.cleo).get(path).status_code == 403
-    assert alice.post(path, {"reason": "It belongs to somebody else."}).status_code == 302
+    assert alice.post(path, {"reason": "wrong_patient"}).status_code == 302
     page = alice.get(url("record", version.record_id))
     words = text_of(page)
     assert page.status_code == 200 and "Entered in error" in words and "CANARY" not in words
@@ -323,3 +326,41 @@ def test_what_is_safe_is_shown_in_the_page(cast, alice, made, name):
         assert 'src="data:image/' in page
     with all_tenants("test"):
         assert AuditEntry.objects.filter(action="records.version.read").count() == 1
+
+
+@pytest.mark.scenario("P3")
+def test_what_a_patient_shares_is_there_until_the_patient_stops(cast, made, settle):
+    version = made(cast.alice, cast.pat_a, title="Blood panel", category="laboratory")
+    other = made(cast.alice, cast.pat_a, title="MRI", category="imaging")
+    dora = cast.client(cast.dora)
+    path, shared = url("record", version.record_id, slug="birch"), url("shared", slug="birch")
+    assert dora.get(path).status_code == 404
+    assert "Nothing is shared with you now" in text_of(dora.get(shared))
+    with tenant(cast.a):
+        grant = grants.grant_create(
+            actor=cast.actor(cast.pat),
+            patient=cast.pat_a,
+            grantee=cast.dora,
+            scope_type="category",
+            scope_value="laboratory",
+            expires_at=timezone.now() + timedelta(days=7),
+        )
+    assert dora.get(path).status_code == 404
+    settle()
+    words = text_of(dora.get(shared))
+    assert "Blood panel" in words and "Pat Moreno" in words and "MRI" not in words
+    page = dora.get(path)
+    assert page.status_code == 200 and "Consent of the patient" in text_of(page)
+    assert "Mark entered in error" not in text_of(page)
+    assert dora.get(url("record_file", version.record_id, 1, slug="birch")).status_code == 200
+    assert dora.get(url("record", other.record_id, slug="birch")).status_code == 404
+    # Through the address of a hospital where she does not work there is nothing either.
+    assert dora.get(url("record", version.record_id)).status_code == 404
+    with tenant(cast.a):
+        grants.grant_revoke(actor=cast.actor(cast.pat), grant=grant)
+    assert dora.get(path).status_code == 404
+    assert dora.get(url("record_file", version.record_id, 1, slug="birch")).status_code == 404
+    assert "Nothing is shared with you now" in text_of(dora.get(shared))
+    with tenant(cast.a):
+        seen = AuditEntry.objects.filter(patient=cast.pat_a, actor_membership=cast.dora)
+        assert {entry.basis for entry in seen if not entry.is_refused} == {f"consent:{grant.pk}"}

@@ -3,6 +3,7 @@
 // Without this script the same form is sent as a whole.
 const AT_ONCE = 2;
 const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+const sized = (bytes) => (bytes < 1e5 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${megabytes(bytes)} MB`);
 
 function wire(form) {
   const input = form.querySelector("input[type=file]");
@@ -31,7 +32,7 @@ function wire(form) {
     row.error.textContent = words;
     row.error.hidden = false;
     row.bar.hidden = true;
-    row.text.textContent = `${megabytes(row.file.size)} MB`;
+    row.text.textContent = sized(row.file.size);
     row.word.textContent = "Remove";
     row.element.querySelector(".p-ico").classList.add("p-ico--stop");
     say(`${row.file.name}: ${words}`);
@@ -45,7 +46,7 @@ function wire(form) {
     part("for").textContent = ` ${file.name}`;
     row.bar.setAttribute("aria-label", `${file.name}, uploaded`);
     row.bar.hidden = true;
-    row.text.textContent = `${megabytes(file.size)} MB`;
+    row.text.textContent = sized(file.size);
     part("cancel").addEventListener("click", () => {
       if (row.state === "sending") {
         row.request.abort();
@@ -79,6 +80,8 @@ function wire(form) {
     return new Promise((done) => {
       const data = new FormData(form);
       data.delete("file");
+      data.append("part", rows.indexOf(row) + 1);
+      data.append("parts", rows.length);
       data.append("file", row.file, row.file.name);
       const begun = performance.now();
       const request = new XMLHttpRequest();
@@ -95,7 +98,7 @@ function wire(form) {
         row.bar.max = total;
         row.bar.value = loaded;
         row.text.textContent = loaded < total
-          ? `${megabytes(loaded)} of ${megabytes(total)} MB, about ${seconds} s left`
+          ? `${sized(loaded)} of ${sized(total)}, about ${seconds} s left`
           : "Arrived, being checked…";
       });
       request.addEventListener("load", () => {
