@@ -66,6 +66,8 @@ def test_the_page_asks_for_a_root_and_learns_only_that(cast, made, settle, clien
     with tenant(cast.a):
         services.record_withdraw(actor=cast.actor(cast.alice), record=version.record, reason="wrong patient")
     assert status_of_leaf(bytes.fromhex(receipt["leaf"])) == "withdrawn"
+    report = checker.check_receipt(receipt_of(cast, version), io.BytesIO(NOTE))
+    assert report.verdict == "superseded" and "withdrew" in report.sentences[0]
 
 
 def test_the_program_on_the_page_is_the_one_that_is_tested(client, db):
