@@ -110,11 +110,12 @@ class Gateway:
         calls = [
             Call("eth_chainId", ()),
             Call("eth_getBlockByNumber", ("0x0", False), BlockJson | None),
+            Call("eth_getBlockByNumber", ("0x1", False), BlockJson | None),
             Call("eth_getBlockByNumber", ("latest", False), BlockJson | None),
         ]
         if self.conf.finality.mode == "tag":
             calls.append(Call("eth_getBlockByNumber", ("finalized", False), BlockJson | None))
-        chain_id, genesis, latest, *tagged = self.rpc.batch(calls)
+        chain_id, genesis, first, latest, *tagged = self.rpc.batch(calls)
         if genesis is None or latest is None:
             raise RpcInconsistent(f"{self.conf.name}: the node has no blocks")
         head = header_of(latest)
@@ -122,7 +123,10 @@ class Gateway:
             finalized = min(head.number, int_of(tagged[0].number)) if tagged[0] else 0
         else:
             finalized = max(0, head.number - self.conf.finality.depth)
-        return Look(int_of(chain_id), bytes_of(genesis.hash, 32), head, finalized)
+        # The first block is the one that the second was built on: an anvil that was restarted from its state file has
+        # a block 0 for each start and shows any of them.
+        genesis_hash = bytes_of(first.parentHash if first else genesis.hash, 32)
+        return Look(int_of(chain_id), genesis_hash, head, finalized)
 
     def head(self) -> Header:
         return self._header("latest")

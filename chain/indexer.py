@@ -6,7 +6,7 @@ when its block returns. A contradiction at or below what was final stops the ind
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import itemgetter
 
@@ -65,7 +65,7 @@ class Indexer:
         if state.halted_reason:
             raise ChainHalted(f"{self.chain}: {state.halted_reason}")
         if state.cursor_hash is None:
-            state = self._begin(state)
+            state = self._begin(state, look)
         changed = self._fork(state, look)
         if changed is not None:
             return changed
@@ -87,12 +87,14 @@ class Indexer:
             return True
         return state.checked_at is None or (timezone.now() - state.checked_at).total_seconds() >= SEEN_SECONDS
 
-    def _begin(self, state: ChainState) -> ChainState:
+    def _begin(self, state: ChainState, look: Look) -> ChainState:
         """The cursor starts on the block before the first contract."""
         number = max(0, self.place.start_block - 1)
         header = self.node.block_by_number(number)
         if header is None:
             raise RpcInconsistent(f"{self.chain}: the node does not have block {number} yet")
+        if number == 0:
+            header = replace(header, hash=look.genesis_hash)
         state.cursor_number, state.cursor_hash = number, header.hash
         with transaction.atomic(durable=True):
             lease_hold(self.held, seconds=conf().lease_seconds)
@@ -130,6 +132,8 @@ class Indexer:
     def _hash_there(self, number: int, look: Look) -> bytes | None:
         if number > look.head.number:
             return None
+        if number == 0:
+            return look.genesis_hash
         if number == look.head.number:
             return look.head.hash
         header = self.node.block_by_number(number)

@@ -276,7 +276,8 @@ CHAIN = {
         name: {
             "rpc_url": env.text(f"PORTAL_{name}_RPC_URL", f"http://127.0.0.1:{EMBEDDED_CHAIN_PORTS[name]}"),
             "chain_id": env.integer(f"PORTAL_{name}_CHAIN_ID", chain_id),
-            "finality": env.text(f"PORTAL_{name}_FINALITY", "tag"),
+            # A killed anvil comes back up to three blocks younger, and what was final must not be among them.
+            "finality": env.text(f"PORTAL_{name}_FINALITY", "depth:4"),
             "block_time_seconds": env.integer(f"PORTAL_{name}_BLOCK_TIME_SECONDS", 1),
             "gas_price_wei": env.integer(f"PORTAL_{name}_GAS_PRICE_WEI", None),
         }

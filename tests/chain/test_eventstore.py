@@ -1,5 +1,6 @@
 """Bulk writing gives the same rows as the ORM would, on either database, and a second time changes nothing."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,7 +21,7 @@ def row(number):
         address=b"\x01" * 20,
         contract="AnchorLog",
         name="Anchored",
-        args='{"root":"0x00","count":%d,"text":"tab\\tand \\\\ and é"}' % number,
+        args=json.dumps({"root": "0x00", "count": number, "text": "tab\tand \\ and é"}, ensure_ascii=False),
     )
 
 

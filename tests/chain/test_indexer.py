@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import time
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,6 +16,7 @@ from chain.indexer import Indexer
 from chain.leases import Held
 from chain.models import Block, ChainEvent, ChainState, Lease
 from chain.services import anchor_enqueue
+from tests.chain_fixtures import Anvil
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -253,3 +255,26 @@ def test_a_crash_after_any_statement_leaves_a_whole_state(hospital, workers, cha
         workers.index("SUP")
     workers.index("SUP")
     assert_index_is_the_chain("SUP")
+
+
+@pytest.mark.slow
+def test_a_killed_anvil_comes_back_as_the_same_chain(chains, settings, tmp_path):
+    """Each start of anvil from a state file adds a block 0 and shows any of them; the chain is the same all along."""
+    flags = ("--state", str(tmp_path / "state.json"), "--state-interval", "1")
+    seen, shown = set(), set()
+    anvil = Anvil("SUP", 31337, tmp_path, *flags)
+    sup = {**settings.CHAIN["chains"]["SUP"], "rpc_url": anvil.url}
+    settings.CHAIN = {**settings.CHAIN, "chains": {"SUP": sup}}
+    try:
+        for _ in range(5):
+            anvil.start()
+            anvil.mine(2)
+            seen.add(gateway("SUP").look().genesis_hash)
+            shown.add(anvil.rpc("eth_getBlockByNumber", "0x0", False)["hash"])
+            time.sleep(1.5)
+            anvil.process.kill()
+            anvil.process.wait()
+    finally:
+        gateway("SUP").rpc.close()
+        anvil.stop()
+    assert len(seen) == 1 <= len(shown)
