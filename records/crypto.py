@@ -96,7 +96,8 @@ def kid_of(spki: bytes) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _public_key(spki: bytes) -> ec.EllipticCurvePublicKey:
+def public_key_of(spki: bytes) -> ec.EllipticCurvePublicKey:
+    """A P-256 point that was checked to be one."""
     key = serialization.load_der_public_key(spki)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("not a P-256 public key")
@@ -217,7 +218,7 @@ def signature_verify(spki: bytes, layer: str, manifest: bytes, signature: bytes)
     if not 0 < r < _P256_ORDER or not 0 < s <= _P256_ORDER // 2:
         raise Unauthentic("the signature is not in canonical form")
     try:
-        _public_key(spki).verify(
+        public_key_of(spki).verify(
             encode_dss_signature(r, s), signature_input(layer, manifest), ec.ECDSA(hashes.SHA256())
         )
     except InvalidSignature as error:

@@ -276,8 +276,9 @@ def _receive(
     if file.staging is None:
         raise UploadRefused("This file was used already. Choose it again.", code="file_missing")
     upload_id, hospital = uuid.uuid4(), patient.hospital
-    info = crypto.staging_info(tenant=hospital.pk.bytes, upload=upload_id.bytes, kid=keyring.worker_kid())
-    wrapped = crypto.wrap(keyring.worker_public_key(), file.staging_key, info)
+    worker = keyring.worker_kid()
+    info = crypto.staging_info(tenant=hospital.pk.bytes, upload=upload_id.bytes, kid=worker)
+    wrapped = crypto.wrap(keyring.public_key(worker), file.staging_key, info)
     with transaction.atomic():
         quota_take(hospital, file.size)
         upload = Upload(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
@@ -67,13 +67,30 @@ def recipients(record: Record, patient: Patient, hospital: Organisation) -> list
     return [Recipient(hospital), Recipient(patient)] + [Recipient(grantee_of(grant), grant) for grant in grants]
 
 
-def wraps_make(dek: bytes, place: Place, readers: Iterable[Recipient]) -> list[KeyWrap]:
+def wraps_make(dek: bytes, place: Place, readers: Sequence[Recipient]) -> list[KeyWrap]:
+    """One wrap for each reader, with one look at the key store for all of them."""
+    current = {
+        row.owner_id: row
+        for row in KeyRecord.objects.filter(
+            owner_id__in=[_owner_id(reader.owner) for reader in readers],
+            purpose=KeyPurpose.WRAP,
+            retired_at__isnull=True,
+        )
+    }
     wraps = []
     for reader in readers:
-        kid = keyring.wrap_kid(reader.owner)
-        info = place.wrap_info(kid, reader.grant_id)
-        wraps.append(KeyWrap(kid, reader.grant, crypto.wrap(keyring.wrap_public_key(reader.owner), dek, info)))
+        row = current.get(_owner_id(reader.owner))
+        if row is None:
+            raise KeyUnavailable("A reader has no key to wrap to.")
+        kid = bytes(row.kid)
+        public_key = crypto.public_key_of(bytes(row.public_key))
+        wraps.append(KeyWrap(kid, reader.grant, crypto.wrap(public_key, dek, place.wrap_info(kid, reader.grant_id))))
     return wraps
+
+
+def _owner_id(owner: object) -> uuid.UUID:
+    """Members share the keys of their person."""
+    return owner.user_id if isinstance(owner, Membership) else owner.pk
 
 
 def wraps_digest(wraps: Iterable[KeyWrap]) -> bytes:
@@ -98,8 +115,7 @@ def place_of(record: Record, version: int, epoch: int) -> Place:
 
 def dek_open(epoch: Epoch, place: Place, owner: object, grant: AccessGrant | None = None) -> bytes:
     """The data key through a reader's own wrap, made to the reader's current key or to a retired one."""
-    owner_id = owner.user_id if isinstance(owner, Membership) else owner.pk
-    kids = KeyRecord.objects.filter(owner_id=owner_id, purpose=KeyPurpose.WRAP).values("kid")
+    kids = KeyRecord.objects.filter(owner_id=_owner_id(owner), purpose=KeyPurpose.WRAP).values("kid")
     wrap = Wrap.objects.filter(epoch=epoch, grant=grant, recipient_kid__in=kids).first()
     if wrap is None:
         raise WrapMissing()

@@ -104,11 +104,9 @@ def upload_seal(*, upload_id: uuid.UUID) -> str:
 
 def _upload_seal(upload: Upload, token: uuid.UUID) -> None:
     hospital: Organisation = upload.hospital
-    staging_key = keyring.unwrap(
-        keyring.worker_kid(),
-        bytes(upload.staging_key_wrapped),
-        crypto.staging_info(tenant=upload.hospital_id.bytes, upload=upload.pk.bytes, kid=keyring.worker_kid()),
-    )
+    worker = keyring.worker_kid()
+    info = crypto.staging_info(tenant=upload.hospital_id.bytes, upload=upload.pk.bytes, kid=worker)
+    staging_key = keyring.unwrap(worker, bytes(upload.staging_key_wrapped), info)
     context = crypto.staging_context(bytes.fromhex(upload.staging_blob))
     with closing(blob_store().open_staging(upload.staging_blob)) as staged:
         reader = crypto.RangeReader(staged.read_at, staged.size, staging_key, context)

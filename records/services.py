@@ -181,7 +181,8 @@ def _move_upload(
     upload_id: uuid.UUID,
 ) -> Upload:
     hospital = record.hospital
-    info = crypto.staging_info(tenant=hospital.pk.bytes, upload=upload_id.bytes, kid=keyring.worker_kid())
+    worker = keyring.worker_kid()
+    info = crypto.staging_info(tenant=hospital.pk.bytes, upload=upload_id.bytes, kid=worker)
     quota_take(hospital, released.size)
     upload = Upload(
         id=upload_id,
@@ -197,7 +198,7 @@ def _move_upload(
         title_sealed=keyring.seal_text(hospital_id=hospital.pk, purpose="upload.title", row_id=upload_id, text=title),
         size=released.size,
         staging_blob=staging_blob,
-        staging_key_wrapped=crypto.wrap(keyring.worker_public_key(), staging_key, info),
+        staging_key_wrapped=crypto.wrap(keyring.public_key(worker), staging_key, info),
     )
     upload.save(force_insert=True)
     audit.append(
