@@ -8,9 +8,12 @@ from datetime import timedelta
 from django.db.models import F, Q
 from django.utils import timezone
 
+from chain import selectors as chain_selectors
+from chain.models import ItemState
 from hospitals.tenancy import all_tenants, tenant
 from records.conf import conf
 from records.epochs import epoch_retire
+from records.ingest import quota_give_back
 from records.models import AccessGrant, Anchor, Epoch, GrantState, RecordVersion, Upload, UploadState, Wrap
 from records.storage import blob_store
 from records.tasks import Runner
@@ -40,6 +43,7 @@ def sweep_once(run: Runner, *, grace_seconds: int = _GRACE_SECONDS) -> int:
     for step in steps:
         run(*step)
     grants_expire()
+    grants_refused()
     epochs_retire()
     return len(steps)
 
@@ -58,6 +62,18 @@ def grants_expire() -> int:
         with tenant(hospital_id):
             grant_expire(grant_id=pk)
     return len(rows)
+
+
+def grants_refused() -> int:
+    """A consent that the chain refused for good will never open anything; the patient sees that it failed."""
+    before = timezone.now() - timedelta(seconds=_GRACE_SECONDS)
+    with all_tenants("find refused consents"):
+        waiting = AccessGrant.objects.filter(state=GrantState.PENDING, created_at__lte=before)
+        refs = list(waiting.values_list("record_ref", flat=True)[:_BATCH])
+        failed = [ref for ref, item in chain_selectors.items(refs).items() if item.state == ItemState.FAILED]
+        return AccessGrant.objects.filter(record_ref__in=failed, state=GrantState.PENDING).update(
+            state=GrantState.FAILED
+        )
 
 
 def epochs_retire() -> int:
@@ -103,6 +119,7 @@ def quarantine_expire() -> int:
             Upload.objects.filter(pk=upload.pk).update(
                 state=UploadState.DISCARDED, staging_blob="", staging_key_wrapped=None
             )
+            quota_give_back(upload.hospital_id, upload.size)
             blob_store().delete_staging(upload.staging_blob)
     return len(rows)
 

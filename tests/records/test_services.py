@@ -258,3 +258,38 @@ def test_files_are_on_the_disk_before_anything_names_them(people, made, monkeypa
     assert calls[:2] == ["fsync", "fsync"] and "rename" in calls
     at = calls.index("rename")
     assert calls[at - 1] == "fsync" and calls[at + 1] == "fsync"
+
+
+def test_held_back_bytes_go_after_their_time_and_give_room_back(people, send, work, blobs):
+    from records.models import StorageUsage
+
+    upload = send(people.alice, people.pat_a, name="scan.pdf", data=b"%PDF-1.4\n" + b"x" * 9_000)
+    work()
+    with all_tenants("test"):
+        assert Upload.objects.get(pk=upload.pk).state == "quarantined"
+        assert sweeper.quarantine_expire() == 0
+        Upload.objects.filter(pk=upload.pk).update(finished_at=timezone.now() - timedelta(days=31))
+        assert sweeper.quarantine_expire() == 1
+        assert Upload.objects.get(pk=upload.pk).state == "discarded"
+        assert StorageUsage.objects.get(hospital=people.a).used_bytes == 0
+    assert not list(blob_store().staged())
+
+
+@pytest.mark.scenario("P2")
+def test_a_consent_that_the_chain_refuses_is_shown_as_failed(people, chains):
+    from chain.models import OutboxItem
+
+    with tenant(people.a):
+        grant = services.grant_create(
+            actor=Actor(people.pat),
+            patient=people.pat_a,
+            grantee=people.dora,
+            scope_type="all",
+            expires_at=timezone.now() + timedelta(days=1),
+        )
+        OutboxItem.objects.filter(ref=grant.record_ref).update(state="failed")
+        type(grant).objects.filter(pk=grant.pk).update(created_at=timezone.now() - timedelta(minutes=1))
+    assert sweeper.grants_refused() == 1
+    with tenant(people.a):
+        grant.refresh_from_db()
+    assert grant.state == "failed"
