@@ -21,6 +21,7 @@ SECURE_HSTS_PRELOAD = True
 # Only when the proxy in front strips the header from clients and sets it itself.
 if env.boolean("PORTAL_BEHIND_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    ALLAUTH_TRUSTED_PROXY_COUNT = 1  # limits count the client that our proxy saw, not what a client claims
 SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_NAME = "__Host-session"
 CSRF_COOKIE_SECURE = True
