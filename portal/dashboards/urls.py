@@ -1,17 +1,10 @@
 """The pages by audience; each audience keeps its routes in its own file and namespace."""
 
-from importlib.util import find_spec
-
 from django.urls import include, path
 
-
-def part(prefix: str, module: str) -> list:
-    return [path(prefix, include(f"portal.dashboards.{module}"))] if find_spec(f"portal.dashboards.{module}") else []
-
-
 urlpatterns = [
-    *part("", "urls_public"),
-    *part("h/<slug:slug>/", "urls_hospital"),
-    *part("me/", "urls_patient"),
-    *part("regulator/", "urls_regulator"),
+    path("", include("portal.dashboards.urls_public")),
+    path("h/<slug:slug>/", include("portal.dashboards.urls_hospital")),
+    path("me/", include("portal.dashboards.urls_patient")),
+    path("regulator/", include("portal.dashboards.urls_regulator")),
 ]
