@@ -26,6 +26,9 @@ from records.inspection import HEAD_BYTES, Finding, Kind, Refusal, head_check, i
 _PARSE_WHOLE_BYTES = 4 << 20
 _XML_ELEMENTS_MAX = 2_000_000
 _XML_DEPTH_MAX = 200
+_JSON_DEPTH_MAX = 200
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEFLATED_DICOM = "1.2.840.10008.1.2.1.99"
 _ARCHIVE_NAME = re.compile(r"\.(zip|gz|tgz|bz2|xz|7z|rar|tar|jar|docx|xlsx)$", re.IGNORECASE)
 _EOCD = b"PK\x05\x06"
@@ -182,8 +185,11 @@ def _fhir(kind: Kind, stream: BinaryIO, size: int, conf: Conf) -> Finding:
         if not stream.read().rstrip().endswith(b"}"):
             raise _broken(kind, "is cut off")
         return Finding(kind, {}, ("not_validated",))
+    content = stream.read()
+    if _json_depth(content) > _JSON_DEPTH_MAX:
+        raise _broken(kind, "nests beyond what is safe")
     try:
-        document = json.loads(stream.read().decode("utf-8-sig"))
+        document = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise _broken(kind, "is not valid JSON") from error
     resource = document.get("resourceType") if isinstance(document, dict) else None
@@ -194,6 +200,16 @@ def _fhir(kind: Kind, stream: BinaryIO, size: int, conf: Conf) -> Finding:
     if isinstance(entries, list):
         tags["entries"] = len(entries)
     return Finding(kind, tags)
+
+
+def _json_depth(content: bytes) -> int:
+    """How deep brackets nest outside of strings. The parser recurses, and where a library has raised the limit of
+    recursion a hundred thousand brackets end the whole process."""
+    depth = deepest = 0
+    for bracket in _JSON_STRING.sub(b"", content).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _ccda(kind: Kind, stream: BinaryIO, size: int, conf: Conf) -> Finding:
