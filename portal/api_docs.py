@@ -14,7 +14,7 @@ from hospitals.access import public
 @require_safe
 @public
 def docs(request: HttpRequest) -> HttpResponse:
-    """A list that reads anywhere, and Swagger UI from this server's own files to try things out."""
+    """A list that reads anywhere; the machine-readable description is one link away."""
     return render(request, "public/api_docs.html", {"groups": groups()})
 
 
