@@ -27,6 +27,7 @@ __all__ = [
     "events_of",
     "final_events",
     "inclusion",
+    "is_ours",
     "item",
     "items",
     "projector_advance",
@@ -77,6 +78,11 @@ def _status(row: OutboxItem, state: ChainState | None, latest: dict) -> ItemStat
 
 def item(ref: str) -> ItemStatus | None:
     return items([ref]).get(ref)
+
+
+def is_ours(ref: str, tx_hash: bytes) -> bool:
+    """Whether this transaction carries our own wish. Attempts are stored before they are sent, so this never lags."""
+    return Attempt.objects.filter(transaction__items__ref=ref, tx_hash=tx_hash).exists()
 
 
 def inclusion(ref: str) -> Inclusion | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db.models import Exists, F, OuterRef
 
 from chain import projection
+from chain import selectors as chain_selectors
 from chain.models import ChainEvent, OutboxItem
 from hospitals.tenancy import all_tenants
 from records.grants import grant_activate, grant_closed
@@ -62,18 +63,20 @@ def _versions_advance(refs: list[str], at: datetime) -> None:
 
 
 def _consent_recorded(event: ChainEvent) -> None:
-    for pk in _grants(event):
-        grant_activate(grant_id=pk, tx_hash=bytes(event.tx_hash), at=event.block_time)
+    """Only our own recording counts: a member who copies the digest would put it under a lock of their own, and
+    then the patient could not revoke it on the chain."""
+    for pk, ref in AccessGrant.objects.filter(digest=_digest(event)).values_list("pk", "record_ref"):
+        if chain_selectors.is_ours(ref, bytes(event.tx_hash)):
+            grant_activate(grant_id=pk, tx_hash=bytes(event.tx_hash), at=event.block_time)
 
 
 def _consent_revoked(event: ChainEvent) -> None:
-    for pk in _grants(event):
+    for pk in AccessGrant.objects.filter(digest=_digest(event)).values_list("pk", flat=True):
         grant_closed(grant_id=pk, tx_hash=bytes(event.tx_hash), at=event.block_time)
 
 
-def _grants(event: ChainEvent) -> list:
-    digest = bytes.fromhex(event.args["digest"].removeprefix("0x"))
-    return list(AccessGrant.objects.filter(digest=digest).values_list("pk", flat=True))
+def _digest(event: ChainEvent) -> bytes:
+    return bytes.fromhex(event.args["digest"].removeprefix("0x"))
 
 
 _HANDLERS = {

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from hospitals import audit, log_export
@@ -228,10 +229,12 @@ def _proof(patient: Patient, found: Completeness) -> dict[str, Any]:
     if found.anchored_count == found.count and found.anchored_to_block is not None:
         detail = _("Checked just now against block %(n)d.") % {"n": found.anchored_to_block}
     elif found.anchored_to_block is not None:
-        detail = _("Checked just now against block %(n)d; %(m)d newest entries are on their way.") % {
-            "n": found.anchored_to_block,
-            "m": found.count - found.anchored_count,
-        }
+        waiting = found.count - found.anchored_count
+        detail = ngettext(
+            "Checked just now against block %(n)d; the newest entry is on its way.",
+            "Checked just now against block %(n)d; the %(m)d newest entries are on their way.",
+            waiting,
+        ) % {"n": found.anchored_to_block, "m": waiting}
     return {
         "patient": patient,
         "kind": "ok",

@@ -408,3 +408,25 @@ def test_a_download_stops_when_the_grant_is_stopped(cast, made, settle, settings
         for piece in chunks:
             got += len(piece)
     assert got < len(data)
+
+
+def test_a_digest_that_another_member_recorded_opens_nothing(cast, made, settle):
+    """Under somebody else's lock the patient could not revoke, so only our own recording makes a grant active."""
+    from chain.models import OutboxItem
+    from chain.services import call_enqueue
+
+    made(cast.alice, cast.pat_a)
+    grant = share(cast, cast.dora)
+    OutboxItem.objects.filter(ref=grant.record_ref).update(state="failed")
+    call_enqueue(
+        chain="MED",
+        sender=bytes(cast.b.account_address),
+        contract="Consents",
+        function="record",
+        args=[bytes(grant.digest), b"\x01" * 20],
+        ref="copied",
+    )
+    settle()
+    with tenant(cast.a):
+        grant.refresh_from_db()
+    assert grant.state != "active"
