@@ -8,23 +8,35 @@ rebuilds the table (AlterField, RemoveField), so such a migration repeats the op
 from collections.abc import Callable
 from typing import Any
 
-from django.db.migrations import RunPython
+from django.db.migrations.operations.base import Operation
 
 POLICY = "portal_tenant"
 
 
-def _operation(forward: Callable[[str], list[str]], backward: Callable[[str], list[str]]) -> RunPython:
-    def run(statements: Callable[[str], list[str]]) -> Callable[[Any, Any], None]:
-        def apply(apps: Any, editor: Any) -> None:
-            for statement in statements(editor.connection.vendor):
-                editor.execute(statement, None)
+class Statements(Operation):
+    """SQL that depends on the database. Unlike RunPython it asks for no model classes, whose making took seconds."""
 
-        return apply
+    reversible = True
 
-    return RunPython(run(forward), run(backward))
+    def __init__(self, forward: Callable[[str], list[str]], backward: Callable[[str], list[str]]) -> None:
+        self.forward, self.backward = forward, backward
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        for statement in self.forward(schema_editor.connection.vendor):
+            schema_editor.execute(statement, None)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        for statement in self.backward(schema_editor.connection.vendor):
+            schema_editor.execute(statement, None)
+
+    def describe(self) -> str:
+        return "Rules that the database keeps"
 
 
-def rls_operations(*tables: str) -> list[RunPython]:
+def rls_operations(*tables: str) -> list[Statements]:
     """Forced row-level security: also the owner of the table sees and writes only the open scope."""
 
     def forward(vendor: str) -> list[str]:
@@ -57,10 +69,10 @@ def rls_operations(*tables: str) -> list[RunPython]:
             )
         ]
 
-    return [_operation(forward, backward)]
+    return [Statements(forward, backward)]
 
 
-def parent_operations(table: str, parents: dict[str, str]) -> list[RunPython]:
+def parent_operations(table: str, parents: dict[str, str]) -> list[Statements]:
     """{column: parent table}: the parent row has the child's hospital. Foreign-key checks bypass row-level security."""
 
     def forward(vendor: str) -> list[str]:
@@ -89,7 +101,7 @@ def parent_operations(table: str, parents: dict[str, str]) -> list[RunPython]:
             return [f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "{name}"' for name in names]
         return [f'DROP TRIGGER IF EXISTS "{name}_{event}"' for name in names for event in ("insert", "update")]
 
-    return [_operation(forward, backward)]
+    return [Statements(forward, backward)]
 
 
 def append_only_create(vendor: str, table: str) -> list[str]:
@@ -119,8 +131,8 @@ def append_only_drop(vendor: str, table: str) -> list[str]:
     return [f'DROP TRIGGER IF EXISTS "{name}_{event}"' for event in ("update", "delete")]
 
 
-def append_only_operations(table: str) -> list[RunPython]:
+def append_only_operations(table: str) -> list[Statements]:
     """Rows can be added, never changed or removed, whoever asks."""
     return [
-        _operation(lambda vendor: append_only_create(vendor, table), lambda vendor: append_only_drop(vendor, table))
+        Statements(lambda vendor: append_only_create(vendor, table), lambda vendor: append_only_drop(vendor, table))
     ]

@@ -272,6 +272,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ["broadcast", "mined"])),
+                        fields=["chain", "sender", "account_nonce"],
+                        name="chain_transaction_open",
+                    ),
+                    models.Index(fields=["chain", "block_number"], name="chain_transaction_block"),
+                    models.Index(
+                        condition=models.Q(("root__isnull", False)),
+                        fields=["chain", "root"],
+                        name="chain_transaction_root",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "dropped"), _negated=True),
+                        fields=("chain", "sender", "account_nonce"),
+                        name="chain_transaction_nonce",
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="OutboxItem",
@@ -335,6 +357,27 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "queued")),
+                        fields=["chain", "sender", "lane", "created_at"],
+                        name="chain_item_queue",
+                    ),
+                    models.Index(condition=models.Q(("lane", "anchor")), fields=["leaf"], name="chain_item_leaf"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["queued", "failed"]),
+                            ("transaction__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="chain_item_in_flight_has_transaction",
+                    ),
+                    models.UniqueConstraint(fields=("transaction", "leaf_index"), name="chain_item_leaf_index"),
+                ],
+            },
         ),
         migrations.AddField(
             model_name="attempt",
@@ -344,58 +387,5 @@ class Migration(migrations.Migration):
                 related_name="attempts",
                 to="chain.transaction",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                condition=models.Q(("state__in", ["broadcast", "mined"])),
-                fields=["chain", "sender", "account_nonce"],
-                name="chain_transaction_open",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(fields=["chain", "block_number"], name="chain_transaction_block"),
-        ),
-        migrations.AddConstraint(
-            model_name="transaction",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "dropped"), _negated=True),
-                fields=("chain", "sender", "account_nonce"),
-                name="chain_transaction_nonce",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                condition=models.Q(("root__isnull", False)), fields=["chain", "root"], name="chain_transaction_root"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="outboxitem",
-            index=models.Index(
-                condition=models.Q(("state", "queued")),
-                fields=["chain", "sender", "lane", "created_at"],
-                name="chain_item_queue",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="outboxitem",
-            index=models.Index(condition=models.Q(("lane", "anchor")), fields=["leaf"], name="chain_item_leaf"),
-        ),
-        migrations.AddConstraint(
-            model_name="outboxitem",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state__in", ["queued", "failed"]),
-                    ("transaction__isnull", False),
-                    _connector="OR",
-                ),
-                name="chain_item_in_flight_has_transaction",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="outboxitem",
-            constraint=models.UniqueConstraint(fields=("transaction", "leaf_index"), name="chain_item_leaf_index"),
         ),
     ]

@@ -63,6 +63,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        django.db.models.functions.text.Lower("email"), name="hospitals_user_email_any_case"
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="ActivationCode",
@@ -233,6 +240,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name"],
+                "indexes": [models.Index(fields=["status", "applied_at"], name="hospitals_org_queue")],
             },
         ),
         migrations.AddField(
@@ -293,6 +301,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [models.Index(fields=["hospital", "kek_version"], name="hospitals_key_kek")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("retired_at__isnull", True)),
+                        fields=("owner_type", "owner_id", "purpose"),
+                        name="hospitals_key_one_current",
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="KekVersion",
@@ -313,6 +331,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("hospital", "version"), name="hospitals_kek_version"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("hospital__isnull", True)),
+                        fields=("version",),
+                        name="hospitals_kek_platform_version",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="AuditHead",
@@ -335,6 +363,7 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "constraints": [models.UniqueConstraint(fields=("hospital",), name="hospitals_audit_one_head")],
             },
         ),
         migrations.CreateModel(
@@ -397,6 +426,19 @@ class Migration(migrations.Migration):
                 "ordering": ["family_name", "given_name", "id"],
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(fields=["hospital", "family_name", "given_name"], name="hospitals_patient_name"),
+                    models.Index(fields=["hospital", "birth_date"], name="hospitals_patient_birth"),
+                    models.Index(fields=["hospital", "registered_at"], name="hospitals_patient_since"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("hospital", "mrn"), name="hospitals_patient_mrn"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("user__isnull", False)),
+                        fields=("hospital", "user"),
+                        name="hospitals_patient_user",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -471,6 +513,26 @@ class Migration(migrations.Migration):
                 "ordering": ["-seq"],
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(fields=["hospital", "action", "at"], name="hospitals_audit_action"),
+                    models.Index(fields=["hospital", "actor_membership", "at"], name="hospitals_audit_actor"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("hospital", "seq"), name="hospitals_audit_seq"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("patient__isnull", False)),
+                        fields=("patient", "patient_seq"),
+                        name="hospitals_audit_patient_seq",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("patient__isnull", True), ("patient_seq__isnull", True)),
+                            models.Q(("patient__isnull", False), ("patient_seq__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="hospitals_audit_patient_counted",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -542,17 +604,14 @@ class Migration(migrations.Migration):
                 "ordering": ["created_at"],
                 "abstract": False,
                 "base_manager_name": "objects",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ["waiting", "checked"])),
+                        fields=("hospital", "user"),
+                        name="hospitals_claim_one_open",
+                    )
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.UniqueConstraint(
-                django.db.models.functions.text.Lower("email"), name="hospitals_user_email_any_case"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="organisation",
-            index=models.Index(fields=["status", "applied_at"], name="hospitals_org_queue"),
         ),
         migrations.AddIndex(
             model_name="membership",
@@ -564,95 +623,6 @@ class Migration(migrations.Migration):
                 condition=models.Q(("status", "ended"), _negated=True),
                 fields=("user", "hospital"),
                 name="hospitals_membership_one_live",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="keyrecord",
-            index=models.Index(fields=["hospital", "kek_version"], name="hospitals_key_kek"),
-        ),
-        migrations.AddConstraint(
-            model_name="keyrecord",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("retired_at__isnull", True)),
-                fields=("owner_type", "owner_id", "purpose"),
-                name="hospitals_key_one_current",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="kekversion",
-            constraint=models.UniqueConstraint(fields=("hospital", "version"), name="hospitals_kek_version"),
-        ),
-        migrations.AddConstraint(
-            model_name="kekversion",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("hospital__isnull", True)),
-                fields=("version",),
-                name="hospitals_kek_platform_version",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="audithead",
-            constraint=models.UniqueConstraint(fields=("hospital",), name="hospitals_audit_one_head"),
-        ),
-        migrations.AddIndex(
-            model_name="patient",
-            index=models.Index(fields=["hospital", "family_name", "given_name"], name="hospitals_patient_name"),
-        ),
-        migrations.AddIndex(
-            model_name="patient",
-            index=models.Index(fields=["hospital", "birth_date"], name="hospitals_patient_birth"),
-        ),
-        migrations.AddIndex(
-            model_name="patient",
-            index=models.Index(fields=["hospital", "registered_at"], name="hospitals_patient_since"),
-        ),
-        migrations.AddConstraint(
-            model_name="patient",
-            constraint=models.UniqueConstraint(fields=("hospital", "mrn"), name="hospitals_patient_mrn"),
-        ),
-        migrations.AddConstraint(
-            model_name="patient",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("user__isnull", False)), fields=("hospital", "user"), name="hospitals_patient_user"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(fields=["hospital", "action", "at"], name="hospitals_audit_action"),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(fields=["hospital", "actor_membership", "at"], name="hospitals_audit_actor"),
-        ),
-        migrations.AddConstraint(
-            model_name="auditentry",
-            constraint=models.UniqueConstraint(fields=("hospital", "seq"), name="hospitals_audit_seq"),
-        ),
-        migrations.AddConstraint(
-            model_name="auditentry",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("patient__isnull", False)),
-                fields=("patient", "patient_seq"),
-                name="hospitals_audit_patient_seq",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="auditentry",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("patient__isnull", True), ("patient_seq__isnull", True)),
-                    models.Q(("patient__isnull", False), ("patient_seq__isnull", False)),
-                    _connector="OR",
-                ),
-                name="hospitals_audit_patient_counted",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="patientclaim",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ["waiting", "checked"])),
-                fields=("hospital", "user"),
-                name="hospitals_claim_one_open",
             ),
         ),
         *walls.rls_operations(

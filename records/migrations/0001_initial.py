@@ -109,6 +109,27 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(fields=["patient", "-created_at"], name="records_grant_patient"),
+                    models.Index(fields=["grantee_membership", "state"], name="records_grant_member"),
+                    models.Index(fields=["grantee_organisation", "state"], name="records_grant_org"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("not_before"))), name="records_grant_period"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("scope_type", "all"), ("scope_value", "")),
+                            models.Q(
+                                models.Q(("scope_type", "all"), _negated=True),
+                                models.Q(("scope_value", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="records_grant_scope",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -140,6 +161,7 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [models.Index(fields=["payload_blob"], name="records_epoch_blob")],
             },
         ),
         migrations.CreateModel(
@@ -182,6 +204,14 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "final"), _negated=True),
+                        fields=["chain", "created_at"],
+                        name="records_anchor_open",
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("epoch", "chain"), name="records_anchor_chain")],
             },
         ),
         migrations.CreateModel(
@@ -256,6 +286,10 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(fields=["patient", "-created_at"], name="records_record_timeline"),
+                    models.Index(fields=["hospital", "-created_at"], name="records_record_recent"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -319,6 +353,14 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("rekey_requested_at__isnull", False)),
+                        fields=["rekey_requested_at"],
+                        name="records_version_rekey",
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("record", "number"), name="records_version_number")],
             },
         ),
         migrations.AddField(
@@ -364,6 +406,13 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("lifted_at__isnull", True)),
+                        fields=["patient"],
+                        name="records_restriction_live",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -381,6 +430,7 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "constraints": [models.UniqueConstraint(fields=("hospital",), name="records_usage_hospital")],
             },
         ),
         migrations.CreateModel(
@@ -485,6 +535,23 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(fields=["hospital", "-created_at"], name="records_upload_recent"),
+                    models.Index(
+                        condition=models.Q(("state__in", ["received", "sealing"])),
+                        fields=["created_at"],
+                        name="records_upload_open",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("size__gt", 0)), name="records_upload_not_empty"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "sealed"), _negated=True), ("record__isnull", False), _connector="OR"
+                        ),
+                        name="records_upload_sealed_has_record",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -520,123 +587,19 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
-            },
-        ),
-        migrations.AddIndex(
-            model_name="accessgrant",
-            index=models.Index(fields=["patient", "-created_at"], name="records_grant_patient"),
-        ),
-        migrations.AddIndex(
-            model_name="accessgrant",
-            index=models.Index(fields=["grantee_membership", "state"], name="records_grant_member"),
-        ),
-        migrations.AddIndex(
-            model_name="accessgrant",
-            index=models.Index(fields=["grantee_organisation", "state"], name="records_grant_org"),
-        ),
-        migrations.AddConstraint(
-            model_name="accessgrant",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("expires_at__gt", models.F("not_before"))), name="records_grant_period"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="accessgrant",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("scope_type", "all"), ("scope_value", "")),
-                    models.Q(
-                        models.Q(("scope_type", "all"), _negated=True), models.Q(("scope_value", ""), _negated=True)
+                "constraints": [
+                    models.UniqueConstraint(fields=("epoch", "recipient_kid", "grant"), name="records_wrap_grant"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("grant__isnull", True)),
+                        fields=("epoch", "recipient_kid"),
+                        name="records_wrap_own",
                     ),
-                    _connector="OR",
-                ),
-                name="records_grant_scope",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="anchor",
-            index=models.Index(
-                condition=models.Q(("state", "final"), _negated=True),
-                fields=["chain", "created_at"],
-                name="records_anchor_open",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="anchor",
-            constraint=models.UniqueConstraint(fields=("epoch", "chain"), name="records_anchor_chain"),
-        ),
-        migrations.AddIndex(
-            model_name="record",
-            index=models.Index(fields=["patient", "-created_at"], name="records_record_timeline"),
-        ),
-        migrations.AddIndex(
-            model_name="record",
-            index=models.Index(fields=["hospital", "-created_at"], name="records_record_recent"),
-        ),
-        migrations.AddIndex(
-            model_name="recordversion",
-            index=models.Index(
-                condition=models.Q(("rekey_requested_at__isnull", False)),
-                fields=["rekey_requested_at"],
-                name="records_version_rekey",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="recordversion",
-            constraint=models.UniqueConstraint(fields=("record", "number"), name="records_version_number"),
-        ),
-        migrations.AddIndex(
-            model_name="epoch",
-            index=models.Index(fields=["payload_blob"], name="records_epoch_blob"),
+                ],
+            },
         ),
         migrations.AddConstraint(
             model_name="epoch",
             constraint=models.UniqueConstraint(fields=("version", "number"), name="records_epoch_number"),
-        ),
-        migrations.AddIndex(
-            model_name="restriction",
-            index=models.Index(
-                condition=models.Q(("lifted_at__isnull", True)), fields=["patient"], name="records_restriction_live"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="storageusage",
-            constraint=models.UniqueConstraint(fields=("hospital",), name="records_usage_hospital"),
-        ),
-        migrations.AddIndex(
-            model_name="upload",
-            index=models.Index(fields=["hospital", "-created_at"], name="records_upload_recent"),
-        ),
-        migrations.AddIndex(
-            model_name="upload",
-            index=models.Index(
-                condition=models.Q(("state__in", ["received", "sealing"])),
-                fields=["created_at"],
-                name="records_upload_open",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="upload",
-            constraint=models.CheckConstraint(condition=models.Q(("size__gt", 0)), name="records_upload_not_empty"),
-        ),
-        migrations.AddConstraint(
-            model_name="upload",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "sealed"), _negated=True), ("record__isnull", False), _connector="OR"
-                ),
-                name="records_upload_sealed_has_record",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="wrap",
-            constraint=models.UniqueConstraint(fields=("epoch", "recipient_kid", "grant"), name="records_wrap_grant"),
-        ),
-        migrations.AddConstraint(
-            model_name="wrap",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("grant__isnull", True)), fields=("epoch", "recipient_kid"), name="records_wrap_own"
-            ),
         ),
         *walls.rls_operations(
             "records_upload",
