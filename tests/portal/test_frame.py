@@ -1,6 +1,8 @@
 """Typed readers of the environment, error answers, logs, session limits, response headers."""
 
+import json
 import logging
+import sys
 import time
 from types import SimpleNamespace
 
@@ -161,3 +163,12 @@ def test_every_page_has_a_policy_without_inline_scripts(client):
 def test_one_time_codes_follow_rfc_6238():
     secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # "12345678901234567890", appendix B
     assert [one_time_code(secret, now) for now in (59, 1111111109, 20000000000)] == ["287082", "081804", "353130"]
+
+
+@pytest.mark.django_db
+def test_a_deeply_nested_body_is_refused_and_kills_nothing(client):
+    assert sys.getrecursionlimit() <= 3000
+    answer = client.post("/api/v1/tokens/", "[" * 200_000, content_type="application/json")
+    assert answer.status_code in (400, 401, 403)
+    with pytest.raises(RecursionError):
+        json.loads("[" * 200_000)
