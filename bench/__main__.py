@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("gas", "seal", "pipeline", "gate")
+NAMES = ("gas", "seal", "stream", "pipeline", "gate")
 
 
 def main() -> None:

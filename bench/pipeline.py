@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import django
 import httpx
 
 from bench import measure
+from bench.portal import doctor_with_token, running_portal
 
 RECORDS = 1000
 RECORD_BYTES = 20_000
@@ -31,39 +29,8 @@ WAIT_SECONDS = 600
 
 
 def main() -> None:
-    from portal import env
-    from portal.management.commands.demo_check import free_ports
-
-    state = Path(tempfile.mkdtemp(prefix="bench-pipeline-"))
-    web, sup, med = free_ports(3)
-    environment = env.child(
-        PORTAL_STATE=str(state), PORTAL_WEB_PORT=str(web), PORTAL_SUP_PORT=str(sup), PORTAL_MED_PORT=str(med)
-    )
-    portal = subprocess.Popen(
-        [sys.executable, "manage.py", "demo", "--people"],
-        cwd=measure.REPOSITORY,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (state / "demo.json").exists():
-            if portal.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the portal did not start; see what `make demo` says")
-            time.sleep(0.5)
-        found = subprocess.run(
-            [sys.executable, "-m", "bench.pipeline", "measure", str(web), str(sup)],
-            cwd=measure.REPOSITORY,
-            env={**environment, "DJANGO_SETTINGS_MODULE": "portal.settings.dev"},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-    finally:
-        portal.terminate()
-        portal.wait(60)
-        shutil.rmtree(state, ignore_errors=True)
-    figures = json.loads(found.stdout)
+    with running_portal() as portal:
+        figures = portal.run("bench.pipeline")
     ours, theirs = figures["records"] / figures["seconds"], figures["reference_records"] / figures["reference_seconds"]
     waits = sorted(figures["final_seconds"])
     figures["summary"] = [
@@ -77,21 +44,9 @@ def main() -> None:
 
 def run(web: int, sup: int) -> dict:
     """Runs inside the portal's environment and reads the states from its database."""
-    import django
-
     django.setup()
-    from hospitals.actors import member_actor
-    from hospitals.models import Membership, Patient
-    from hospitals.services import token_create
-    from hospitals.tenancy import all_tenants
-
-    alice = Membership.objects.select_related("user", "hospital").get(
-        user__name="Alice Ward", hospital__slug="northwick"
-    )
-    with all_tenants("bench"):
-        patient = Patient.objects.filter(hospital=alice.hospital).first()
-    token = token_create(actor=member_actor(alice), name="Bench", scopes=["records:write"], days=1)[1]
-    address = f"http://127.0.0.1:{web}/api/v1/h/northwick/patients/{patient.pk}/uploads/"
+    token, path = doctor_with_token()
+    address = f"http://127.0.0.1:{web}{path}"
     local = threading.local()
 
     def upload(number: int) -> None:
