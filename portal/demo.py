@@ -12,6 +12,7 @@ from pathlib import Path
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import settings
+from django.contrib.auth.models import Group, Permission
 
 from hospitals import services
 from hospitals.actors import member_actor
@@ -105,6 +106,7 @@ class World:
         self.organisations()
         self.staff()
         self.patients()
+        self.operators()
         accounts_write(self.accounts)
         return self
 
@@ -214,6 +216,22 @@ class World:
             wait_until(
                 f"The registration of {key} at {slug}", lambda slug=slug, patient=patient: self.is_live(slug, patient)
             )
+
+    def operators(self):
+        """For the console at /admin/: one who sees everything there, and Hana, who sees her own hospital."""
+        user, _ = services.user_create(email="ops@portal.example", name="Olga Stein")
+        User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+        self.account(user, "ops", "Operator of the platform", second_step=True)
+        group, _ = Group.objects.get_or_create(name="Hospital operators")
+        looked_at = ("auditentry", "membership", "organisation", "user")
+        group.permissions.set(
+            Permission.objects.filter(
+                content_type__app_label="hospitals", codename__in=[f"view_{name}" for name in looked_at]
+            )
+        )
+        hana = User.objects.get(email="hana@northwick.example")
+        hana.groups.add(group)
+        User.objects.filter(pk=hana.pk).update(is_staff=True)
 
     def is_live(self, slug, patient):
         with tenant(self.hospitals[slug]):

@@ -52,11 +52,11 @@ class Command(BaseCommand):
         out(f"  API {address}api/docs/   operators {address}admin/   logs {settings.PORTAL_STATE / 'logs'}")
         out("")
         out(f"  Everybody's password: {rows[0]['password']}")
+        out("  One-time codes: .venv/bin/python manage.py demo_code alice, or the secret in an authenticator app")
         out("")
-        out(f"  {'who':34} {'sign in as':28} one-time code: manage.py demo_code NAME, or this secret in an app")
+        out(f"  {'who':45} {'sign in as':26} secret of the one-time codes")
         for row in rows:
-            code = f"{row['key']:7} {row['secret']}" if row["secret"] else "-"
-            out(f"  {row['name'] + ', ' + row['role']:34.34} {row['email']:28} {code}")
+            out(f"  {row['name'] + ', ' + row['role']:45.45} {row['email']:26} {row['secret'] or '-'}")
         out("")
         out("  Five things to try")
         for number, text in enumerate(TO_TRY, 1):
