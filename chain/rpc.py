@@ -196,6 +196,10 @@ class Rpc:
         except httpx.HTTPError as error:
             self._failed()
             raise RpcUnavailable(f"{self.conf.name}: {type(error).__name__}") from error
+        except RuntimeError as error:
+            if not self._client.is_closed:
+                raise
+            raise RpcUnavailable(f"{self.conf.name}: closed by another thread") from error
         if status in (413, 429):
             raise RpcLimited(f"{self.conf.name}: HTTP {status}")
         # Some nodes answer a JSON-RPC error with a 4xx status; a body of that form counts.

@@ -19,7 +19,8 @@ class Conf:
     hospital_quota_bytes: int = 500 * GIB
     # A name longer than this cannot be kept by any file system the patient may export to.
     name_max_bytes: int = 255
-    claim_seconds: int = 300
+    # A worker renews its claim while it seals; what a killed one left is taken over after this time.
+    claim_seconds: int = 45
     attempts_max: int = 5
     orphan_minutes: int = 60
     quarantine_days: int = 30

@@ -120,3 +120,15 @@ def test_a_bump_is_an_eighth_at_least_and_never_beyond_the_cap(fee, tip):
 
 def test_a_free_chain_has_nothing_to_bump():
     assert bumped(Fees(0, 0, is_legacy=True), Fees(0, 0, is_legacy=True), percent=12.5, most=10**12) is None
+
+
+def test_a_closed_connection_reads_as_a_silent_node():
+    """One thread may close the connections, at shutdown, while another one is about to ask."""
+    from chain.conf import conf
+    from chain.errors import RpcUnavailable
+    from chain.rpc import Rpc
+
+    rpc = Rpc(conf().chain("SUP"))
+    rpc.close()
+    with pytest.raises(RpcUnavailable):
+        rpc.call("eth_chainId")
