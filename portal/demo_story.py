@@ -93,22 +93,24 @@ class Story:
         with Visitor(self.base_url) as nobody:
             answer = nobody.get("/h/northwick/", follow_redirects=False)
             self.fact(
-                "G1", "without signing in, a hospital's pages lead to the sign-in page", answer.status_code == 302
+                "P20", "without signing in, a hospital's pages lead to the sign-in page", answer.status_code == 302
             )
             nobody.post(
                 "/accounts/login/",
                 {"login": self.accounts["alice"]["email"], "password": self.accounts["alice"]["password"]},
             )
             answer = nobody.get("/h/northwick/", follow_redirects=False)
-            self.fact("G1", "a password without the second step opens no hospital page", answer.status_code == 302)
+            self.fact("P20", "a password without the second step opens no hospital page", answer.status_code == 302)
         answer = self.as_("alice").get("/h/northwick/")
-        self.fact("G1", "Alice signs in with password and one-time code", answer.status_code == 200, answer.status_code)
+        self.fact(
+            "P20", "Alice signs in with password and one-time code", answer.status_code == 200, answer.status_code
+        )
         answer = self.as_("dora").get("/h/northwick/")
         self.fact(
             "H2", "Dora of the other hospital gets “not found” there", answer.status_code == 404, answer.status_code
         )
         answer = self.as_("reg").get("/regulator/")
-        self.fact("G1", "Reg opens the regulator's console", answer.status_code == 200, answer.status_code)
+        self.fact("P20", "Reg opens the regulator's console", answer.status_code == 200, answer.status_code)
 
     def register(self):
         fields = {
@@ -123,13 +125,13 @@ class Story:
         answer = self.as_("alice").post("/h/northwick/patients/new/", fields)
         match = re.search(r"/patients/([0-9a-f-]{36})", str(answer.url))
         if not self.fact(
-            "G5", "Alice registers the patient Robin on the page", match, f"{answer.status_code} {answer.url}"
+            "D9", "Alice registers the patient Robin on the page", match, f"{answer.status_code} {answer.url}"
         ):
             return
         self.robin = match.group(1)
         row = lambda: self.ask("alice", f"/h/northwick/patients/{self.robin}/").json()  # noqa: E731
         active = self.wait(lambda: row().get("status") == "active")
-        self.fact("G5", "the registry's event is final and makes the registration active", active, row())
+        self.fact("D9", "the registry's event is final and makes the registration active", active, row())
         code = self.wait(lambda: self.mailed_code("robin@patients.example"), 10)
         with Visitor(self.base_url) as robin:
             password = self.accounts["alice"]["password"]
@@ -173,13 +175,13 @@ class Story:
                 self.uploads[chains] = answer.json()["id"]
         answer = self.send("SUP", "letters", "letter.pdf.exe", letter)
         self.fact(
-            "D10",
+            "D13",
             "a misleading file name is refused with a reason",
             400 <= answer.status_code < 500,
             answer.status_code,
         )
         answer = self.send("SUP", "letters", "letter.pdf", b"")
-        self.fact("D10", "an empty file is refused with a reason", 400 <= answer.status_code < 500, answer.status_code)
+        self.fact("D13", "an empty file is refused with a reason", 400 <= answer.status_code < 500, answer.status_code)
 
     def send(self, chains, category, name, content):
         fields = {"category": category, "title": f"Robin's {category}", "care_on": "2026-11-02", "chains": chains}
@@ -191,7 +193,7 @@ class Story:
         for chains, upload in self.uploads.items():
             state = lambda upload=upload: self.ask("alice", f"/h/northwick/uploads/{upload}/").json()  # noqa: E731
             sealed = self.wait(lambda state=state: state() if state().get("state") == "sealed" else None)
-            if self.fact("D2", f"the worker seals the upload for {chains}", sealed, state()):
+            if self.fact("D1", f"the worker seals the upload for {chains}", sealed, state()):
                 self.records[chains] = str(sealed["record"])
         for chains, record in self.records.items():
             view = lambda record=record: self.ask("alice", f"/h/northwick/records/{record}/").json()  # noqa: E731
@@ -209,7 +211,7 @@ class Story:
         for chains, (_, _, content) in self.files.items():
             answer = self.content("robin", "/me", chains)
             self.fact(
-                "P1",
+                "D12",
                 f"Robin reads the record for {chains}, byte for byte",
                 answer.content == content,
                 answer.status_code,
@@ -217,14 +219,14 @@ class Story:
         answer = self.content("robin", "/me", "BOTH", headers={"Range": "bytes=1000-1999"})
         whole = self.files["BOTH"][2]
         self.fact(
-            "D9",
+            "D12",
             "a range download gives exactly these bytes",
             answer.status_code == 206 and answer.content == whole[1000:2000],
             answer.status_code,
         )
         answer = self.content("alice", "/h/northwick", "SUP")
         self.fact(
-            "D9",
+            "D12",
             "Alice reads it by her treatment relationship",
             answer.content == self.files["SUP"][2],
             answer.status_code,
@@ -348,7 +350,7 @@ class Story:
             if path.is_file() and path.parent.name != "check" and needle in path.read_bytes()
         ]
         self.fact(
-            "D13", "no plaintext stands anywhere in the state directory, logs and Redis included", not found, found
+            "sealed", "no plaintext stands anywhere in the state directory, logs and Redis included", not found, found
         )
 
     def tamper(self):
@@ -361,10 +363,10 @@ class Story:
         blob.write_bytes(bytes(content))
         answer = self.content("robin", "/me", "SUP")
         self.fact(
-            "D12",
+            "tamper",
             "a byte changed on the disk: the record is not shown",
             answer.content != self.files["SUP"][2] and answer.status_code >= 400,
             answer.status_code,
         )
         view = self.ask("robin", f"/me/records/{self.records['SUP']}/").json()
-        self.fact("D12", "and its proof says “altered”", view.get("proof") == "altered", view)
+        self.fact("tamper", "and its proof says “altered”", view.get("proof") == "altered", view)
