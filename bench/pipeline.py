@@ -104,8 +104,12 @@ def reference(url: str) -> float:
             raise SystemExit(f"{method}: {answer['error']}")
         return answer["result"]
 
+    sending = threading.Lock()
+
     def send(transaction: dict) -> dict:
-        tx_hash = rpc("eth_sendTransaction", transaction)
+        with sending:  # one account, so one nonce at a time; the waiting below is what both workers share
+            nonce = rpc("eth_getTransactionCount", transaction["from"], "pending")
+            tx_hash = rpc("eth_sendTransaction", {**transaction, "nonce": nonce})
         while (receipt := rpc("eth_getTransactionReceipt", tx_hash)) is None:
             time.sleep(0.02)
         return receipt
