@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("gas", "seal", "stream", "pipeline", "gate")
+NAMES = ("gas", "check", "seal", "stream", "pipeline", "gate")
 
 
 def main() -> None:
