@@ -95,10 +95,6 @@ class Function:
         decoded = [from_abi(part, value) for part, value in zip(self.outputs, values, strict=True)]
         return decoded[0] if len(decoded) == 1 else tuple(decoded)
 
-    def decode_args(self, data: bytes) -> dict[str, Any]:
-        values = abi_decode(self.input_types, data[4:])
-        return {part["name"]: from_abi(part, v) for part, v in zip(self.inputs, values, strict=True)}
-
 
 WordReader = Callable[[str], Any]
 WORD = 64  # hex digits of 32 bytes

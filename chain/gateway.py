@@ -147,10 +147,6 @@ class Gateway:
         found = self.rpc.call("eth_getBlockByNumber", hex(number), False, type=BlockJson | None)
         return header_of(found) if found else None
 
-    def block_by_hash(self, block_hash: bytes) -> Header | None:
-        found = self.rpc.call("eth_getBlockByHash", hex0x(block_hash), False, type=BlockJson | None)
-        return header_of(found) if found else None
-
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         calls = [Call("eth_getBlockByNumber", (hex(number), False), BlockJson | None) for number in numbers]
         return [header_of(found) if found else None for found in self.rpc.batch(calls)]

@@ -267,10 +267,6 @@ def _entries() -> QuerySet[AuditEntry]:
 # --- the regulator: organisations, roles and numbers, never a patient
 
 
-def applications_waiting() -> QuerySet[Organisation]:
-    return Organisation.objects.filter(status=OrganisationStatus.APPLIED).order_by("applied_at")
-
-
 def organisations_supervised() -> QuerySet[Organisation]:
     """Admitted or once admitted, with the number of active practitioners."""
     return (

@@ -91,10 +91,6 @@ def dek_generate() -> bytes:
     return os.urandom(DEK_BYTES)
 
 
-def kid_of(spki: bytes) -> bytes:
-    return hashlib.sha256(spki).digest()
-
-
 @lru_cache(maxsize=4096)
 def public_key_of(spki: bytes) -> ec.EllipticCurvePublicKey:
     """A P-256 point that was checked to be one."""

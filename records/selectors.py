@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -15,11 +15,11 @@ from django.utils import timezone
 from chain import selectors as chain_selectors
 from hospitals import keyring, roles
 from hospitals.actors import Actor
-from hospitals.models import AuditEntry, Membership, Organisation, Patient
+from hospitals.models import Membership, Organisation, Patient
 from hospitals.roles import Permission
 from hospitals.tenancy import all_tenants
 from hospitals.types import MembershipStatus
-from records import grants, worklists
+from records import grants
 from records.models import (
     AccessGrant,
     Anchor,
@@ -220,17 +220,6 @@ def record_of(hospital: Organisation, record_id: uuid.UUID) -> Record | None:
     return Record.objects.select_related("patient", "hospital").filter(hospital=hospital, pk=record_id).first()
 
 
-def upload_states(
-    hospital: Organisation,
-    *,
-    uploader: Membership | None = None,
-    states: Sequence[str] | None = None,
-    limit: int = 50,
-) -> list[worklists.UploadRow]:
-    """Uploads, newest first, with their state up to the last block."""
-    return worklists.upload_rows(worklists.uploads(hospital, uploader=uploader, states=states)[:limit])
-
-
 # Sharing
 
 
@@ -313,24 +302,6 @@ def shared_with(membership: Membership) -> list[TimelineRow]:
             .order_by("-created_at")
         )
         return _timeline_rows(list(records), grant_ids)
-
-
-# Who looked
-
-
-def access_log(
-    patients: Sequence[Patient], *, record: Record | None = None, days: int | None = None, basis: str = ""
-) -> QuerySet[AuditEntry]:
-    entries = AuditEntry.objects.filter(patient__in=[patient.pk for patient in patients]).select_related(
-        "hospital", "actor_user", "actor_membership__hospital"
-    )
-    if record is not None:
-        entries = entries.filter(target_type="record", target_id=str(record.pk))
-    if days is not None:
-        entries = entries.filter(at__gte=timezone.now() - timedelta(days=days))
-    if basis:
-        entries = entries.filter(basis__startswith=basis)
-    return entries.order_by("-at", "-seq")
 
 
 def epoch_of(version: RecordVersion) -> Epoch:

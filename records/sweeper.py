@@ -14,7 +14,7 @@ from hospitals.tenancy import all_tenants, tenant
 from records.conf import conf
 from records.epochs import epoch_retire
 from records.ingest import quota_give_back
-from records.models import AccessGrant, Anchor, Epoch, GrantState, RecordVersion, Upload, UploadState, Wrap
+from records.models import AccessGrant, Epoch, GrantState, RecordVersion, Upload, UploadState, Wrap
 from records.storage import blob_store
 from records.tasks import Runner
 
@@ -136,15 +136,3 @@ def scrub_orphans(*, older_than_seconds: float | None = None) -> list[str]:
     if gone:
         log.warning("removed %d files that no row names", len(gone))
     return gone
-
-
-def blobs_missing() -> list[str]:
-    """Addresses that rows name and the store does not hold: each is an alarm."""
-    with all_tenants("compare rows with files"):
-        known = Epoch.objects.exclude(payload_blob="").values_list("payload_blob", flat=True)
-        return [address for address in known.iterator() if not blob_store().exists(address)]
-
-
-def open_anchors() -> int:
-    with all_tenants("count open anchors"):
-        return Anchor.objects.exclude(state="final").count()
