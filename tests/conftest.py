@@ -8,9 +8,8 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 
 from hospitals import walls
 
-pytest_plugins = [
-    name for name in ("tests.chain_fixtures", "tests.factories", "tests.people", "tests.scenarios") if find_spec(name)
-]
+PLUGINS = ("chain_fixtures", "factories", "people", "scenarios", "campaigns.harness")
+pytest_plugins = [f"tests.{name}" for name in PLUGINS if find_spec(f"tests.{name}")]
 APPEND_ONLY = ["hospitals_auditentry"]
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0")  # the last: asking for a free port
 
