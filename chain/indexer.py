@@ -19,6 +19,7 @@ from chain.artefacts import Deployment, deployment
 from chain.conf import conf
 from chain.errors import ChainHalted, LeaseLost, RpcInconsistent, RpcLimited
 from chain.eventstore import BlockRow, EventRow, blocks_write, events_write
+from chain.failpoints import fp
 from chain.gateway import Look, bytes_of, gateway, int_of, time_of
 from chain.leases import Held, lease_hold
 from chain.models import Block, ChainEvent, ChainState
@@ -61,6 +62,7 @@ class Indexer:
 
     def step(self) -> Stepped:
         look = self.node.look()
+        fp("index.looked")
         state = identity.state_checked(self.chain, look)
         if state.halted_reason:
             raise ChainHalted(f"{self.chain}: {state.halted_reason}")
@@ -161,6 +163,7 @@ class Indexer:
                 last_fork_depth=depth,
                 last_fork_at=timezone.now(),
             )
+            fp("index.rewound")
         log.warning("fork chain=%s ancestor=%s depth=%s events=%s", self.chain, ancestor, depth, lost)
         return Stepped("fork", gone, lost)
 
@@ -198,6 +201,7 @@ class Indexer:
         if end is None or (size == 1 and end.parent_hash != bytes(state.cursor_hash)):
             raise RpcInconsistent(f"{self.chain}: block {last} does not continue the chain")
         rows = self._rows(logs, first, last, {})
+        fp("index.range_fetched")
         self._save(state, look, [self._block_row(end)], rows, last, end.hash)
         return Stepped("range", size, len(rows))
 
@@ -216,6 +220,7 @@ class Indexer:
         rows: list[EventRow] = []
         for header, logs in zip(headers, by_block, strict=True):
             rows += self._rows(logs, header.number, header.number, {header.number: header})
+        fp("index.tail_fetched")
         self._save(state, look, [self._block_row(h) for h in headers], rows, last, headers[-1].hash)
         return Stepped("tail", len(headers), len(rows))
 
@@ -306,7 +311,9 @@ class Indexer:
         with transaction.atomic(durable=True):
             lease_hold(self.held, seconds=conf().lease_seconds)
             blocks_write(blocks)
+            fp("index.blocks_written")
             events_write(events)
+            fp("index.events_written")
             self._move(
                 state,
                 cursor_number=number,
@@ -317,6 +324,8 @@ class Indexer:
                 gaps=state.gaps,
                 checked_at=timezone.now(),
             )
+            fp("index.cursor_moved")
+        fp("index.saved")
 
     def _move(self, state: ChainState, **changes) -> None:
         """Carries the fence: a holder that came back too late, or a cursor that moved meanwhile, changes nothing."""

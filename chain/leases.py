@@ -11,6 +11,7 @@ from django.db.models import DateTimeField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from chain.errors import LeaseLost
+from chain.failpoints import fp
 from chain.models import Lease
 
 
@@ -37,6 +38,7 @@ def lease_take(*, name: str, holder: str, seconds: float) -> Held | None:
         free = Lease.objects.filter(Q(expires_at__lte=Now()) | Q(holder=""), name=name)
         if free.update(holder=holder, fence=F("fence") + 1, expires_at=_until(seconds)) != 1:
             return None
+        fp("lease.taken")
         return Held(name, holder, Lease.objects.values_list("fence", flat=True).get(name=name))
 
 
@@ -45,6 +47,7 @@ def lease_hold(held: Held, *, seconds: float) -> None:
     mine = Lease.objects.filter(name=held.name, holder=held.holder, fence=held.fence)
     if mine.update(expires_at=_until(seconds)) != 1:
         raise LeaseLost(f"{held.name}: another process took over")
+    fp("lease.held")
 
 
 def lease_release(held: Held) -> None:

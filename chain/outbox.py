@@ -19,6 +19,7 @@ from chain import codec, deploying, merkle
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.errors import ChainError, InsufficientFunds, Reverted, RpcRefused, UnknownContract
+from chain.failpoints import fp
 from chain.gateway import Gateway
 from chain.leases import Held, lease_hold
 from chain.models import Account, Attempt, ItemState, Lane, OutboxItem, Transaction, TransactionState
@@ -184,6 +185,7 @@ class Outbox:
             gas = self.node.estimate(sender=plan.sender, to=plan.to, data=plan.data, value=plan.value)
         except (Reverted, RpcRefused) as refusal:
             return self._refused(plan, refusal, done)
+        fp("outbox.planned")
         limit = gas * (100 + self.conf.gas_margin_percent) // 100
         done.transactions.append(self._commit(plan, limit))
         return True
@@ -286,6 +288,7 @@ class Outbox:
                 first_seq=plan.first_seq,
                 count=len(ids),
             )
+            fp("outbox.transaction_saved")
             Attempt.objects.create(
                 transaction=stored,
                 tx_hash=signed.tx_hash,
@@ -293,7 +296,9 @@ class Outbox:
                 max_fee=self._fees.max_fee,
                 priority_fee=self._fees.priority_fee,
             )
+            fp("outbox.bytes_stored")
             Account.objects.filter(pk=account.pk).update(next_account_nonce=nonce + 1)
+            fp("outbox.nonce_taken")
             claimed = OutboxItem.objects.filter(id__in=ids, state=ItemState.QUEUED).update(
                 state=ItemState.BROADCAST, transaction=stored, error="", retry_at=None
             )
@@ -302,4 +307,6 @@ class Outbox:
             for index, item in enumerate(plan.items):
                 item.leaf_index = index
             OutboxItem.objects.bulk_update(plan.items, ["leaf_index"], batch_size=250)
+            fp("outbox.items_claimed")
+        fp("outbox.committed")
         return stored.id

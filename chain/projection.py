@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.db import transaction
 from django.db.models import Q
 
+from chain.failpoints import fp
 from chain.models import ChainEvent, ChainState, ProjectorCursor
 
 Handler = Callable[[ChainEvent], None]
@@ -60,10 +61,13 @@ def run(projector: str, chain: str, handler: Handler, *, limit: int = 500) -> in
             # First the cursor: on PostgreSQL its row lock makes a second process wait here, not half-way through.
             if not projector_advance(projector=projector, chain=chain, seen=events[-1], start=start):
                 raise Overtaken
+            fp("project.cursor_moved")
             for event in events:
                 handler(event)
+                fp("project.applied")
     except Overtaken:
         return 0
+    fp("project.committed")
     return len(events)
 
 

@@ -22,6 +22,7 @@ from chain.errors import (
     RpcUnavailable,
     TxUnderpriced,
 )
+from chain.failpoints import fp
 from chain.gateway import Look, gateway
 from chain.leases import Held, lease_hold
 from chain.models import Attempt, ItemState, OutboxItem, Transaction, TransactionState
@@ -113,6 +114,7 @@ class Sender:
                     self._dropped(row, result)
                 elif row.state == TransactionState.MINED:
                     self._orphaned(row, result)
+        fp("sending.tracked")
 
     def _receipts(self, rows: list[Transaction]) -> dict:
         attempts = [attempt for row in rows for attempt in row.attempts.all()]
@@ -147,10 +149,12 @@ class Sender:
             else:
                 self._items(row, ItemState.MINED, ItemState.BROADCAST)
             result.mined += 1
+            fp("sending.mined")
         if receipt.block_number > look.finalized:
             return
         if receipt.is_success:
             Transaction.objects.filter(pk=row.pk).update(state=TransactionState.FINAL, final_at=timezone.now())
+            fp("sending.final")
             OutboxItem.objects.filter(transaction=row).update(state=ItemState.FINAL, error="")
             result.final += 1
         else:
@@ -170,6 +174,7 @@ class Sender:
             block_time=None,
             is_reverted=False,
         )
+        fp("sending.orphaned")
         Attempt.objects.filter(transaction=row).update(sent_at=None)
         self._items(row, ItemState.MINED, ItemState.BROADCAST)
         log.warning("transaction orphaned chain=%s nonce=%s", self.chain, row.account_nonce)
@@ -252,11 +257,13 @@ class Sender:
     def _hand_over(self, attempt: Attempt, result: Sent) -> None:
         try:
             self.node.send_raw(bytes(attempt.raw))
+            fp("sending.sent")
             result.sent += 1
         except AlreadyKnown:
             pass
         attempt.sent_at = timezone.now()
         Attempt.objects.filter(pk=attempt.pk).update(sent_at=attempt.sent_at)
+        fp("sending.marked")
 
     def _note(self, row: Transaction, error: ChainError) -> None:
         text = f"{type(error).__name__}: {error}"[:200]
@@ -296,6 +303,7 @@ class Sender:
                 max_fee=fees.max_fee,
                 priority_fee=fees.priority_fee,
             )
+        fp("sending.bumped")
         log.warning("fee raised chain=%s nonce=%s tx=%s", self.chain, row.account_nonce, hex0x(signed.tx_hash))
         result.bumped += 1
         return attempt

@@ -11,6 +11,7 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from chain import services as chain_services
+from chain.failpoints import fp
 from hospitals.actors import Actor
 from hospitals.audit_check import Completeness, verify_hospital, verify_patient
 from hospitals.audit_format import GENESIS, entry_body, leaf_of, link_of
@@ -100,9 +101,12 @@ def _append(hospital: Organisation, actor: Actor, drafts: Sequence[Draft]) -> li
             ends[draft.patient.pk] = (entry.patient_seq, entry.patient_link)
         entries.append(entry)
     AuditEntry.objects.bulk_create(entries)
+    fp("audit.entries_saved")
     AuditHead.objects.filter(pk=head.pk).update(seq=seq, link=link)
+    fp("audit.head_moved")
     if hospital.status in LOGGING_STATES:
         publish(hospital, entries)
+        fp("audit.published")
     return entries
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Q
 
 from chain import projection
+from chain.failpoints import fp
 from hospitals import audit, keyring
 from hospitals.models import Membership, Organisation, Patient
 from hospitals.tenancy import all_tenants
@@ -49,6 +50,7 @@ def handle(event: Any) -> None:
             Patient.objects.filter(patient_key=_bytes(event.args["patientKey"]), status=PatientStatus.PENDING).update(
                 status=PatientStatus.ACTIVE
             )
+        fp("project.patient_active")
 
 
 def _organisation(event: Any) -> None:

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from chain import services as chain_services
+from chain.failpoints import fp
 from hospitals import keyring
 from hospitals.models import Organisation
 from records import crypto, keys, manifests
@@ -51,8 +52,10 @@ def payload_seal(
                 on_progress()
                 beat += _HEARTBEAT_BYTES
         digest = seal.finalize()
+        fp("epoch.payload_staged")
         address = digest.ciphertext_digest.hex()
         store.put(staged, address)
+        fp("epoch.payload_put")
     except BaseException:
         staged.abort()
         raise
@@ -110,7 +113,9 @@ def epoch_save(
         reason=reason,
     )
     epoch.save(force_insert=True)
+    fp("epoch.row_saved")
     keys.wraps_save(epoch, wraps)
+    fp("epoch.wraps_saved")
     anchors = [
         Anchor(hospital=hospital, epoch=epoch, chain=chain, ref=f"rec:{epoch.pk.hex}:{chain}")
         for chain in Chains.of(version.chains)
@@ -124,6 +129,7 @@ def epoch_save(
             ref=anchor.ref,
             kind="Records",
         )
+        fp("epoch.anchor_enqueued")
     return epoch
 
 
@@ -154,6 +160,9 @@ def epoch_retire(epoch: Epoch) -> bool:
     address = epoch.payload_blob
     with transaction.atomic():
         epoch.wraps.all().delete()
+        fp("retire.wraps_deleted")
         Epoch.objects.filter(pk=epoch.pk).update(payload_blob="", meta_sealed=None, retired_at=timezone.now())
+    fp("retire.committed")
     blob_store().delete(address)
+    fp("retire.blob_deleted")
     return True

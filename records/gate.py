@@ -17,6 +17,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from chain.failpoints import fp
 from hospitals import audit
 from hospitals.actors import Actor
 from hospitals.errors import AuditUnavailable
@@ -204,6 +205,7 @@ def look_at_erased(*, actor: Actor, version: RecordVersion) -> Decision:
 def _enter(actor: Actor, version: RecordVersion, purpose: str, action: str) -> tuple[Decision, Epoch, bytes]:
     """Decide, log, and only then open the data key. In that order, whatever fails."""
     decision = _decide_and_log(actor, version, purpose, action)
+    fp("gate.logged")
     epoch = Epoch.objects.get(version=version, number=F("version__epoch"))
     return decision, epoch, _dek(decision, epoch, version)
 
@@ -212,6 +214,7 @@ def _decide_and_log(actor: Actor, version: RecordVersion, purpose: str, action: 
     record = Record.objects.select_related("patient", "hospital").get(pk=version.record_id)
     version.record = record
     decision = decide(actor=actor, action=action, record=record, purpose=purpose)
+    fp("gate.decided")
     try:
         with transaction.atomic(durable=True):
             if decision.grant is not None and not _grant_stands(decision.grant):
@@ -294,6 +297,7 @@ def _stream(
     try:
         for piece in reader.chunks(first, last):
             yield piece
+            fp("gate.piece_sent")
             sent += len(piece)
             if decision.grant is not None and sent >= conf().recheck_bytes:
                 sent = 0

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from chain import gateway
 from chain import services as chain_services
+from chain.failpoints import fp
 from hospitals import audit, keyring
 from hospitals.actors import Actor
 from hospitals.models import Membership, Organisation, Patient
@@ -103,6 +104,7 @@ def grant_create(
     )
     with transaction.atomic():
         grant.save(force_insert=True)
+        fp("grant.saved")
         chain_services.consent_record_enqueue(
             chain=CHAIN, sender=bytes(hospital.account_address), digest=digest, lock=lock, ref=grant.record_ref
         )
@@ -128,9 +130,12 @@ def grant_revoke(*, actor: Actor, grant: AccessGrant) -> AccessGrant:
         )
         if closed == 1:
             was_recorded = grant_refresh(grant).active_at is not None
+            fp("grant.closed")
             _wraps_drop(grant)
+            fp("grant.wraps_dropped")
             if was_recorded:
                 _revoke_enqueue(grant)
+                fp("grant.revoke_enqueued")
             audit.append(
                 hospital=grant.hospital,
                 actor=actor,
@@ -200,6 +205,7 @@ def grant_wrap(*, grant_id: uuid.UUID) -> int:
         if not missing:
             break
         made += sum(epoch_wrap(epoch, grant) for epoch in missing)
+        fp("grant.batch_wrapped")
         if not AccessGrant.objects.filter(pk=grant_id, state=GrantState.ACTIVE).exists():
             return made
     AccessGrant.objects.filter(pk=grant_id, state=GrantState.ACTIVE).update(wrapped_at=timezone.now())
@@ -217,6 +223,7 @@ def epoch_wrap(epoch: Epoch, grant: AccessGrant) -> bool:
         if not standing.exists() or not RecordVersion.objects.filter(pk=version.pk, epoch=epoch.number).exists():
             return False
         keys.wraps_save(epoch, wraps)
+        fp("grant.wrap_saved")
     return True
 
 

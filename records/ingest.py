@@ -20,6 +20,7 @@ from django.http import multipartparser
 from django.http.multipartparser import MultiPartParser
 from django.utils import timezone
 
+from chain.failpoints import fp
 from hospitals import audit, keyring, roles
 from hospitals.actors import Actor
 from hospitals.models import Organisation, Patient
@@ -124,6 +125,7 @@ class SealingUploadHandler(FileUploadHandler):
         try:
             upload._name = name_check(file_name, max_bytes=conf().name_max_bytes)
             upload.staging = blob_store().stage()
+            fp("ingest.staging_made")
         except Refusal as refusal:
             upload.refuse(UploadRefused(refusal.text, code=refusal.code))
             return
@@ -149,6 +151,7 @@ class SealingUploadHandler(FileUploadHandler):
         if upload.error is None:
             try:
                 self._seal.update(raw_data)
+                fp("ingest.chunk_sealed")
             except StorageFull as full:
                 upload.refuse(full)
 
@@ -172,6 +175,7 @@ class SealingUploadHandler(FileUploadHandler):
             try:
                 self._seal.finalize()
                 upload.staging.sync()
+                fp("ingest.staging_synced")
             except StorageFull as full:
                 upload.refuse(full)
         self._head = b""
@@ -302,6 +306,7 @@ def _receive(
             base_version=target.current_version if target else None,
         )
         upload.save(force_insert=True)
+        fp("ingest.row_saved")
         audit.append(
             hospital=hospital,
             actor=actor,
@@ -313,6 +318,7 @@ def _receive(
             detail={"upload": str(upload.pk), "chains": chains},
         )
         tasks.wake(tasks.seal_upload, hospital_id=hospital.pk, upload_id=upload.pk)
+    fp("ingest.committed")
     file.keep()
     return upload
 

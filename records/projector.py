@@ -8,6 +8,7 @@ from django.db.models import Exists, F, OuterRef
 
 from chain import projection
 from chain import selectors as chain_selectors
+from chain.failpoints import fp
 from chain.models import ChainEvent, OutboxItem
 from hospitals.tenancy import all_tenants
 from records.grants import grant_activate, grant_closed
@@ -48,6 +49,7 @@ def _anchored(event: ChainEvent) -> None:
         block_number=event.block_number,
         block_time=event.block_time,
     )
+    fp("project.anchors_marked")
     _versions_advance(refs, event.block_time)
 
 

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from chain.failpoints import fp
 from hospitals import keyring
 from records import crypto, keys
 from records.conf import conf
@@ -29,6 +30,7 @@ def version_rekey(*, version_id: uuid.UUID) -> bool:
     )
     if claimed != 1:
         return False
+    fp("rekey.claimed")
     version = RecordVersion.objects.select_related("record__patient", "hospital").get(pk=version_id)
     try:
         _version_rekey(version, token)
@@ -57,6 +59,7 @@ def _version_rekey(version: RecordVersion, token: uuid.UUID) -> None:
             blob.read_at, blob.size, crypto.subkey(old_dek, crypto.PAYLOAD), old_place.context(crypto.PAYLOAD)
         )
         payload = payload_seal(reader, crypto.subkey(dek, crypto.PAYLOAD), place.context(crypto.PAYLOAD), heartbeat)
+    fp("rekey.payload_stored")
     try:
         authored = crypto.manifest_load(version.authored_manifest.encode())
         commitment = crypto.plaintext_commitment(bytes.fromhex(meta["salt32"]), payload.plaintext_digest)
@@ -68,12 +71,15 @@ def _version_rekey(version: RecordVersion, token: uuid.UUID) -> None:
             )
             if moved != 1:
                 raise Lost
+            fp("rekey.epoch_moved")
             # A revoke that came meanwhile asks again: its wish is newer than the one done here.
             RecordVersion.objects.filter(pk=version.pk, rekey_requested_at=requested_at).update(rekey_requested_at=None)
             readers = keys.recipients(record, record.patient, hospital)
             epoch_save(version, record, hospital, place, dek, payload, meta, readers, old, "rekey")
             # The old key opens nothing for readers any more; the hospital keeps its wrap until the old bytes go.
             old.wraps.exclude(recipient_kid=keyring.wrap_kid(hospital)).delete()
+            fp("rekey.old_wraps_deleted")
     except BaseException:
         blob_drop(payload.address)
         raise
+    fp("rekey.committed")

@@ -20,6 +20,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from chain import services as chain_services
+from chain.failpoints import fp
 from hospitals import audit, keyring
 from hospitals.actors import member_actor
 from hospitals.errors import KeyUnavailable, RootKeyError
@@ -71,6 +72,7 @@ def upload_seal(*, upload_id: uuid.UUID) -> str:
     token = upload_claim(upload_id)
     if token is None:
         return Upload.objects.filter(pk=upload_id).values_list("state", flat=True).first() or ""
+    fp("seal.claimed")
     upload = Upload.objects.select_related("patient", "uploader__user", "uploader__hospital", "hospital", "target").get(
         pk=upload_id
     )
@@ -118,6 +120,7 @@ def _upload_seal(upload: Upload, token: uuid.UUID) -> None:
         )
         stream: BinaryIO = io.BufferedReader(SealedStream(reader), 64 << 10)
         finding = inspect(name=name, stream=stream, size=reader.size, conf=conf())
+        fp("seal.inspected")
         number = upload.base_version + 1 if upload.target_id else 1
         record_id = upload.target_id or upload.record_ref
         place = manifests.Place(tenant=upload.hospital_id, record=record_id, version=number, epoch=1)
@@ -128,12 +131,15 @@ def _upload_seal(upload: Upload, token: uuid.UUID) -> None:
             place.context(crypto.PAYLOAD),
             lambda: _heartbeat(upload, token),
         )
+    fp("seal.payload_stored")
     try:
         _upload_commit(upload, token, hospital, place, dek, payload, finding, name, title)
     except BaseException:
         blob_drop(payload.address)
         raise
+    fp("seal.committed")
     blob_store().delete_staging(upload.staging_blob)
+    fp("seal.staging_deleted")
 
 
 def _upload_commit(
@@ -170,6 +176,7 @@ def _upload_commit(
                 record.save(force_insert=True)
             except IntegrityError as error:
                 raise Lost from error
+        fp("seal.record_saved")
         salt32 = secrets.token_bytes(32)
         author_kid = keyring.sign_kid(upload.uploader)
         authored = manifests.authored_manifest(
@@ -195,6 +202,7 @@ def _upload_commit(
             created_at=now,
         )
         version.save(force_insert=True)
+        fp("seal.version_saved")
         meta = {
             "filename": name,
             "media_type": finding.media_type,
@@ -211,6 +219,7 @@ def _upload_commit(
         )
         if done != 1:
             raise Lost
+        fp("seal.upload_marked")
 
 
 def _envelope_publish(version: RecordVersion, epoch: Epoch, hospital: Organisation) -> None:

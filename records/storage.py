@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from chain.failpoints import fp
 from records.conf import conf
 from records.errors import BlobMissing, StorageFull
 
@@ -116,6 +117,7 @@ class FileBlobStore:
     def put(self, staged: StagingFile, address: str) -> None:
         """Moves a finished file to its address: the content is on the disk before the name is."""
         staged.sync()
+        fp("store.synced")
         target = self._path(address)
         if not target.parent.exists():
             with _full_is_clear():
@@ -123,6 +125,7 @@ class FileBlobStore:
             _sync_directory(self.root)
         with _full_is_clear():
             os.rename(staged.path, target)
+        fp("store.renamed")
         _sync_directory(target.parent)
 
     def open(self, address: str) -> FileBlob:

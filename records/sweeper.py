@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from chain import selectors as chain_selectors
+from chain.failpoints import fp
 from chain.models import ItemState
 from hospitals.tenancy import all_tenants, tenant
 from records.conf import conf
@@ -40,8 +41,10 @@ def sweep_once(run: Runner, *, grace_seconds: int = _GRACE_SECONDS) -> int:
         steps += [("rekey", *row) for row in versions.values_list("hospital_id", "pk")[:_BATCH]]
         grants = AccessGrant.objects.filter(state=GrantState.ACTIVE, wrapped_at__isnull=True, active_at__lte=before)
         steps += [("wrap", *row) for row in grants.values_list("hospital_id", "pk")[:_BATCH]]
+    fp("sweep.found")
     for step in steps:
         run(*step)
+        fp("sweep.stepped")
     grants_expire()
     grants_refused()
     epochs_retire()
