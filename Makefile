@@ -89,6 +89,18 @@ contracts: $(PY) $(JS) ## Compile the contracts, test them with forge, write con
 	@.venv/bin/python contracts/tools/artefacts.py
 	@cd contracts && ../node_modules/@foundry-rs/forge-*/bin/forge test
 
+.PHONY: contracts-proof
+contracts-proof: $(PY) $(JS) ## Prove the contracts: long fuzzing, invariants, halmos, slither, mutants, recorded code
+	@.venv/bin/python contracts/tools/prove.py
+
+.PHONY: campaigns
+campaigns: $(PY) $(JS) ## Kills, forks, hostile nodes, races, tampering: the counts that a change has to pass
+	@$(PYTEST) -m campaign --size ci tests/campaigns
+
+.PHONY: night
+night: $(PY) $(JS) ## The same campaigns for a night: make night [COUNT=50000] [SEED=...] [ONLY=crash]
+	@$(PYTEST) -m campaign --size night $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) tests/campaigns/$(ONLY)
+
 .PHONY: ui
 ui: $(PY) $(JS) ## Compile the style sheets into portal/static/portal
 	@.venv/bin/npm run --silent ui
@@ -100,6 +112,10 @@ scenarios: $(PY) $(JS) ## Run the scenario tests, print id, tests, result and wr
 .PHONY: bench
 bench: $(PY) $(JS) ## Measure, side by side with the reference ways
 	@.venv/bin/python -m bench
+
+.PHONY: bench-chain
+bench-chain: $(PY) $(JS) ## Measure index, anchoring, gas and proofs beside the web3 loop and Ponder
+	@.venv/bin/python -m bench chain
 
 .PHONY: clean
 clean: ## Remove what can be made again: data of the demo, packages, build output
