@@ -101,6 +101,7 @@ class Sender:
         found = self._receipts(rows)
         headers = self._headers({receipt.block_number for _, receipt in found.values()})
         spent = self._spent([row for row in rows if row.id not in found], look)
+        fp("sending.looked")
         with transaction.atomic(durable=True):
             lease_hold(self.held, seconds=conf().lease_seconds)
             for row in rows:

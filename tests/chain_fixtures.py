@@ -4,6 +4,7 @@ import secrets
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -91,12 +92,18 @@ def anvils(tmp_path_factory):
     """Both chains with the contracts on them, started when the first test asks."""
     if ANVIL is None:
         pytest.skip("anvil is not installed: run `make install`")
+    with chains_running(tmp_path_factory.mktemp("chains")) as started:
+        yield started
+
+
+@contextmanager
+def chains_running(folder):
+    """Two new chains with the contracts on them, and the CHAIN setting to reach them."""
     from django.test import override_settings
 
     from chain.deploying import deploy
     from chain.gateway import address_of, gateways_close
 
-    folder = tmp_path_factory.mktemp("chains")
     started = {
         "SUP": Anvil("SUP", 31337, folder).start(),
         "MED": Anvil("MED", 31338, folder, *MED_FLAGS).start(),
