@@ -66,26 +66,48 @@ def bytes_of(text: str, size: int | None = None) -> bytes:
 
 def int_of(text: str) -> int:
     try:
+        # `int` alone would take a sign, spaces and underscores, and numbers of any length.
+        if text[:2] != "0x" or len(text) > 66 or not text[2:].isalnum():
+            raise ValueError(text)
         return int(text, 16)
     except (ValueError, TypeError) as error:
         raise RpcInconsistent("a number is not 0x hex") from error
 
 
+def number_of(text: str) -> int:
+    """The number of a block: one that a database column can hold."""
+    number = int_of(text)
+    if number >= 2**63:
+        raise RpcInconsistent("no chain has a block with that number")
+    return number
+
+
 def time_of(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise RpcInconsistent("no block was made at that time") from error
+
+
+def _hash_in(item: Any) -> bytes:
+    """A transaction in a block: its hash, or an object that has it."""
+    text = item.get("hash") if isinstance(item, dict) else item
+    if not isinstance(text, str):
+        raise RpcInconsistent("a block's transaction has no hash")
+    return bytes_of(text, 32)
 
 
 def header_of(block: BlockJson) -> Header:
-    hashes = (item if isinstance(item, str) else item["hash"] for item in block.transactions)
     return Header(
-        number=int_of(block.number),
+        number=number_of(block.number),
         hash=bytes_of(block.hash, 32),
         parent_hash=bytes_of(block.parentHash, 32),
         timestamp=time_of(int_of(block.timestamp)),
-        transactions=tuple(bytes_of(item, 32) for item in hashes),
+        transactions=tuple(_hash_in(item) for item in block.transactions),
         base_fee=None if block.baseFeePerGas is None else int_of(block.baseFeePerGas),
         gas_used=int_of(block.gasUsed),
         gas_limit=int_of(block.gasLimit),
+        bloom=None if block.logsBloom is None else bytes_of(block.logsBloom, 256),
     )
 
 
@@ -118,9 +140,11 @@ class Gateway:
         chain_id, genesis, first, latest, *tagged = self.rpc.batch(calls)
         if genesis is None or latest is None:
             raise RpcInconsistent(f"{self.conf.name}: the node has no blocks")
+        if number_of(genesis.number) != 0 or (first is not None and number_of(first.number) != 1):
+            raise RpcInconsistent(f"{self.conf.name}: the node gave other blocks than the first two")
         head = header_of(latest)
         if self.conf.finality.mode == "tag":
-            finalized = min(head.number, int_of(tagged[0].number)) if tagged[0] else 0
+            finalized = min(head.number, number_of(tagged[0].number)) if tagged[0] else 0
         else:
             finalized = max(0, head.number - self.conf.finality.depth)
         # The first block is the one that the second was built on: an anvil that was restarted from its state file has
@@ -144,12 +168,14 @@ class Gateway:
         return header_of(found)
 
     def block_by_number(self, number: int) -> Header | None:
-        found = self.rpc.call("eth_getBlockByNumber", hex(number), False, type=BlockJson | None)
-        return header_of(found) if found else None
+        return self.headers([number])[0]
 
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         calls = [Call("eth_getBlockByNumber", (hex(number), False), BlockJson | None) for number in numbers]
-        return [header_of(found) if found else None for found in self.rpc.batch(calls)]
+        headers = [header_of(found) if found else None for found in self.rpc.batch(calls)]
+        if any(header and header.number != number for number, header in zip(numbers, headers, strict=True)):
+            raise RpcInconsistent(f"{self.conf.name}: the node gave another block than was asked for")
+        return headers
 
     def get_logs(self, addresses: Sequence[bytes], from_block: int, to_block: int) -> list[LogJson]:
         query = {
@@ -185,7 +211,7 @@ class Gateway:
         return Receipt(
             tx_hash=bytes_of(found.transactionHash, 32),
             block_hash=bytes_of(found.blockHash, 32),
-            block_number=int_of(found.blockNumber),
+            block_number=number_of(found.blockNumber),
             is_success=found.status == "0x1",
             gas_used=int_of(found.gasUsed),
             gas_price=int_of(found.effectiveGasPrice or "0x0"),

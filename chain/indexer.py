@@ -14,7 +14,7 @@ import msgspec
 from django.db import transaction
 from django.utils import timezone
 
-from chain import codec, fork, identity
+from chain import bloom, codec, fork, identity
 from chain.artefacts import Deployment, deployment
 from chain.conf import conf
 from chain.errors import ChainHalted, LeaseLost, RpcInconsistent, RpcLimited
@@ -29,6 +29,7 @@ from chain.window import Window
 
 log = logging.getLogger(__name__)
 SEEN_SECONDS = 5
+INDEX_END = 2**31  # what the column holds
 encode_json = msgspec.json.Encoder().encode
 
 
@@ -59,6 +60,7 @@ class Indexer:
             for address, name in self.place.names.items()
         }
         self.binary = {hex0x(address): address for address in self.addresses}
+        self.masks = bloom.masks_of({address: codec.events(name) for address, name in self.place.names.items()})
 
     def step(self) -> Stepped:
         look = self.node.look()
@@ -168,6 +170,9 @@ class Indexer:
         return Stepped("fork", gone, lost)
 
     def _halt(self, state: ChainState, number: int) -> Stepped:
+        # Only a person ends a halt, so the node is asked once more: a single wrong answer must not cause one.
+        if self._hash_there(number, self.node.look()) in (None, self._our_hash(number)):
+            raise RpcInconsistent(f"{self.chain}: the node gave two answers for block {number}")
         reason = (
             f"block {number} was final here, and the node now has another one at that height "
             f"({timezone.now():%Y-%m-%d %H:%M} UTC). Find out which is right before going on: either bring back the "
@@ -200,7 +205,7 @@ class Indexer:
         end = self.node.block_by_number(last)
         if end is None or (size == 1 and end.parent_hash != bytes(state.cursor_hash)):
             raise RpcInconsistent(f"{self.chain}: block {last} does not continue the chain")
-        rows = self._rows(logs, first, last, {})
+        rows = self._rows(logs, first, last, {} if last in state.gaps else {last: end})
         fp("index.range_fetched")
         self._save(state, look, [self._block_row(end)], rows, last, end.hash)
         return Stepped("range", size, len(rows))
@@ -231,8 +236,11 @@ class Indexer:
             logs = self.node.get_logs(self.addresses, number, number)
         except RpcLimited:
             return Stepped("idle")
+        header = self.node.block_by_number(number)
+        if header is None:
+            raise RpcInconsistent(f"{self.chain}: the node does not have block {number}")
         state.gaps = state.gaps[1:]
-        rows = self._rows(logs, number, number, {})
+        rows = self._rows(logs, number, number, {number: header})
         self._save(state, look, [], rows, state.cursor_number, bytes(state.cursor_hash))
         return Stepped("gap", 1, len(rows))
 
@@ -243,14 +251,16 @@ class Indexer:
         placed = sorted(((int_of(log.blockNumber), int_of(log.logIndex), log) for log in logs), key=itemgetter(0, 1))
         blocks = self._blocks(placed, headers)
         rows = []
+        with_logs = set()
         before = (-1, -1)
         for number, index, entry in placed:
             text, block_hash, block_time = blocks[number]
             kinds = self.kinds.get(entry.address) or self.kinds.get(entry.address.lower())
-            fits = first <= number <= last and kinds is not None and not entry.removed and (number, index) > before
-            if not fits or entry.blockHash != text:
+            fits = first <= number <= last and before < (number, index) < (number, INDEX_END) and not entry.removed
+            if not fits or kinds is None or entry.blockHash != text:
                 raise RpcInconsistent(f"{self.chain}: logs of {first} to {last} are not what was asked for")
             before = (number, index)
+            with_logs.add(number)
             kind = kinds.get(entry.topics[0]) if entry.topics else None
             if kind is None:
                 continue
@@ -268,7 +278,18 @@ class Indexer:
                     encode_json(kind.decode(entry.topics, entry.data)).decode(),
                 )
             )
+        for header in headers.values():
+            if header.number not in with_logs:
+                self._surely_empty(header)
         return rows
+
+    def _surely_empty(self, header: Header) -> None:
+        """A node may give a block before its logs can be found. The block's bloom and its receipts know better."""
+        if header.bloom is None or not bloom.may_hold(header.bloom, self.masks):
+            return
+        for receipt in self.node.receipts(header.transactions):
+            if receipt is None or receipt.block_hash != header.hash or any(e.contract for e in receipt.events):
+                raise RpcInconsistent(f"{self.chain}: the node kept back logs of block {header.number}")
 
     def _blocks(
         self, placed: list[tuple[int, int, LogJson]], headers: dict[int, Header]

@@ -30,6 +30,7 @@ class BlockJson(msgspec.Struct):
     gasUsed: str = "0x0"  # noqa: N815
     gasLimit: str = "0x0"  # noqa: N815
     baseFeePerGas: str | None = None  # noqa: N815
+    logsBloom: str | None = None  # noqa: N815
 
 
 class LogJson(msgspec.Struct):
@@ -119,7 +120,8 @@ class Rpc:
             timeout=httpx.Timeout(conf.read_seconds, connect=conf.connect_seconds),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
             trust_env=False,  # a proxy from the environment must not see or change chain traffic
-            headers={"content-type": "application/json"},
+            # Never unpacked (see `_exchange`): a small packed answer can be a very large one.
+            headers={"content-type": "application/json", "accept-encoding": "identity"},
         )
 
     def close(self) -> None:
@@ -154,8 +156,9 @@ class Rpc:
             if raw[:1] == b"{":  # a refusal of the whole batch
                 answer = self._decode(raw, _Answer)
                 raise self._error(answer.error) if answer.error else RpcInconsistent("one answer for many questions")
-            by_id = {answer.id: answer for answer in self._decode(raw, list[_Answer])}
-            if set(by_id) != set(ids):
+            answers = self._decode(raw, list[_Answer])
+            by_id = {answer.id: answer for answer in answers}
+            if set(by_id) != set(ids) or len(answers) != len(ids):
                 raise RpcInconsistent("answers and questions of a batch do not match")
             for request_id, call in zip(ids, part, strict=True):
                 try:
@@ -214,7 +217,7 @@ class Rpc:
         deadline = time.monotonic() + DEADLINE_FACTOR * self.conf.read_seconds
         with self._client.stream("POST", self.conf.rpc_url, content=body) as response:
             parts, size = [], 0
-            for part in response.iter_bytes():
+            for part in response.iter_raw():
                 size += len(part)
                 if size > self.conf.body_bytes_max:
                     raise RpcLimited(f"{self.conf.name}: the answer is larger than {self.conf.body_bytes_max} bytes")

@@ -15,6 +15,7 @@ class Header:
     base_fee: int | None = None
     gas_used: int = 0
     gas_limit: int = 0
+    bloom: bytes | None = None  # which addresses and topics may be among the block's logs
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,12 @@ class SyncStatus:
 
 @dataclass(frozen=True)
 class Alarm:
+    """Something a person should look at. Code, chain and subject say which one; the message may change meanwhile."""
+
     code: str
-    chain: str
+    chain: str  # empty: no chain in particular
     message: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """A node that lies, drips, floods or is gone; every answer becomes one typed error."""
 
+import gzip
+import json
 import time
 
 import pytest
@@ -17,6 +19,7 @@ from chain.errors import (
     TxUnderpriced,
     rpc_error,
 )
+from chain.gateway import Gateway, int_of, number_of, time_of
 from chain.rpc import Call, Rpc
 from tests.fakes.geth import FakeGeth
 
@@ -56,6 +59,63 @@ def test_garbage_is_not_an_answer(rpc, fake, mangle, error):
     for ask in (lambda: rpc.call("eth_chainId"), lambda: rpc.batch([Call("eth_chainId", ())] * 2)):
         with pytest.raises(error):
             ask()
+
+
+def test_an_answer_given_twice_is_not_an_answer(rpc, fake):
+    """Two answers with one id: taking either would be a guess."""
+
+    def twice(raw):
+        answers = json.loads(raw)
+        return json.dumps([*answers, {**answers[0], "result": "0x8"}]).encode()
+
+    fake.mangle = twice
+    with pytest.raises(RpcInconsistent):
+        rpc.batch([Call("eth_chainId", ())] * 2)
+
+
+def test_a_packed_answer_is_never_unpacked(rpc, fake):
+    """A few kilobytes of gzip can be gigabytes; nothing was asked to be packed."""
+    fake.headers = {"content-encoding": "gzip"}
+    fake.mangle = lambda raw: gzip.compress(b" " * 5_000_000 + raw)
+    with pytest.raises(RpcInconsistent):
+        rpc.call("eth_chainId")
+
+
+@pytest.mark.parametrize("text", ["-0x1", "0x-1", "0x_1", "0x 1", " 0x1", "12", "0x", "0x" + "f" * 65, "0xzz", None, 5])
+def test_a_number_that_python_would_take_and_a_chain_never_gives(text):
+    with pytest.raises(RpcInconsistent):
+        int_of(text)
+
+
+def test_numbers_and_times_beyond_all_columns():
+    assert number_of("0x7fffffffffffffff") == 2**63 - 1
+    for ask in (lambda: number_of("0x8000000000000000"), lambda: time_of(2**60), lambda: time_of(-(2**60))):
+        with pytest.raises(RpcInconsistent):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": "0x2"},
+        {"number": "0x" + "f" * 64},
+        {"hash": "0x12"},
+        {"timestamp": "0x" + "f" * 40},
+        {"transactions": [{"nothing": 1}]},
+        {"transactions": [7]},
+        {"logsBloom": "0x00"},
+    ],
+)
+def test_a_block_that_was_not_asked_for_or_is_none(fake, change):
+    node = Gateway(ChainConf("SUP", fake.url, 7, Finality("instant")))
+    fake.mine()
+    assert node.block_by_number(1).number == 1
+    fake.blocks[1] = {**fake.blocks[1], **change}
+    with pytest.raises(RpcInconsistent):
+        node.block_by_number(1)
+    with pytest.raises(RpcInconsistent):
+        node.look()
+    node.rpc.close()
 
 
 @pytest.mark.parametrize(("status", "error"), [(429, RpcLimited), (413, RpcLimited), (503, RpcUnavailable)])

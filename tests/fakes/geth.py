@@ -32,6 +32,7 @@ class FakeGeth:
     status: int = 200
     code: str = "0x01"  # of every contract
     mangle: object = None
+    headers: dict = field(default_factory=dict)
     blocks: list = field(default_factory=list)
     pool: dict = field(default_factory=dict)  # (sender, nonce) -> Pending
     mined: dict = field(default_factory=dict)  # hash -> (block number, Pending)
@@ -58,6 +59,8 @@ class FakeGeth:
                 raw = fake.mangle(raw) if fake.mangle else raw
                 self.send_response(fake.status)
                 self.send_header("content-length", str(len(raw)))
+                for name, value in fake.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(raw)
 
