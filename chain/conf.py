@@ -59,6 +59,9 @@ class Conf:
     signer: str
     deployer_key_file: Path
     artefacts_dir: Path | None = None
+    council_officers: tuple[str, ...] = ()  # addresses; none: key files beside the deployer's, made on first use
+    council_threshold: int = 2
+    council_delay_seconds: int = 48 * 3600
     batch_leaves: int = 1024
     batch_seconds: float = 2.0
     access_leaves: int = 256
@@ -71,6 +74,10 @@ class Conf:
     resend_seconds: float = 5.0
     retry_seconds: float = 5.0
     stuck_seconds: int = 600
+    beat_seconds: int = 10
+    dead_seconds: int = 60
+    silent_seconds: int = 60
+    heads_seconds: int = 600  # how often each chain's head is recorded on the other; 0 never
     lease_seconds: int = 30
     poll_seconds: float = 0.25
 

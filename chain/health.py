@@ -1,6 +1,6 @@
 """How the chains are: sync, queue, contracts, and what a person should look at."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
@@ -9,7 +9,8 @@ from chain.artefacts import deployment
 from chain.conf import conf
 from chain.errors import ChainError, DeploymentMismatch, RpcUnavailable
 from chain.gateway import bytes_of, gateway, keccak
-from chain.models import ChainEvent, ChainState, ItemState, Lane, OutboxItem, Transaction, TransactionState
+from chain.heartbeats import is_alive
+from chain.models import Block, ChainEvent, ChainState, ItemState, Lane, OutboxItem, Transaction, TransactionState
 from chain.rpc import Call
 from chain.signing import checksum
 from chain.types import Alarm, ContractInfo, QueueStatus, SyncStatus, hex0x
@@ -77,36 +78,65 @@ def contracts(chain: str) -> list[ContractInfo]:
 
 
 def alarms(chain: str | None = None) -> list[Alarm]:
-    """What a person should look at now (O17), on one chain or on all. Asks the nodes for code and balances."""
+    """What a person should look at now (O17), on one chain or on all."""
     if chain is None:
         return [alarm for name in conf().chains for alarm in alarms(name)]
-    found = []
+    return alarms_recorded(chain) + alarms_asked(chain)
+
+
+def alarms_recorded(chain: str) -> list[Alarm]:
+    """What the database knows: quick, and no node can hold it up."""
+    return _index_alarms(chain) + _outbox_alarms(chain) + _anchor_alarms(chain)
+
+
+def _index_alarms(chain: str) -> list[Alarm]:
     sync = sync_status(chain)
+    is_unseen = sync.checked_at is None or timezone.now() - sync.checked_at > timedelta(seconds=conf().silent_seconds)
+    found = []
     if sync.halted_reason:
         found.append(Alarm("halted", chain, sync.halted_reason))
-    elif sync.checked_at is None or timezone.now() - sync.checked_at > timedelta(seconds=60):
-        found.append(Alarm("index_stopped", chain, "The index has not looked at the chain for a minute."))
-    elif sync.is_behind:
-        found.append(Alarm("index_lag", chain, f"The index is {sync.lag} blocks behind."))
-    if sync.gaps:
-        found.append(Alarm("gap", chain, f"Events of block {sync.gaps[0]} could not be read."))
-    found += _outbox_alarms(chain)
-    found += _anchor_alarms(chain)
-    found += _contract_alarms(chain)
+    elif is_unseen and is_alive(f"indexer:{chain}"):
+        found.append(Alarm("node_silent", chain, f"The node has not answered the indexer{_since(sync.checked_at)}."))
+    elif is_unseen:
+        found.append(Alarm("index_stopped", chain, f"Nobody has looked at the chain{_since(sync.checked_at)}."))
+    elif sync.lag > conf().chain(chain).tail_blocks:
+        found.append(Alarm("index_lag", chain, f"The index stands at block {sync.cursor}, {sync.lag} blocks behind."))
+    else:
+        found += _pace_alarms(chain, sync)
+    found += [
+        Alarm("gap", chain, f"The events of block {number} could not be read.", str(number)) for number in sync.gaps
+    ]
     return found
+
+
+def _pace_alarms(chain: str, sync: SyncStatus) -> list[Alarm]:
+    """A node that answers but has no new block: its network has lost its quorum, or it has lost its network."""
+    newest = Block.objects.filter(chain=chain, is_canonical=True).order_by("-number").first()
+    patience = timedelta(seconds=max(conf().silent_seconds, 20 * conf().chain(chain).block_time_seconds))
+    if newest is None or timezone.now() - newest.timestamp <= patience:
+        return []
+    words = f"No block has been made after block {newest.number} of {newest.timestamp:%d.%m.%Y %H:%M:%S} UTC."
+    return [Alarm("chain_silent", chain, words)]
+
+
+def _since(at: datetime | None) -> str:
+    return "" if at is None else f" since {at:%d.%m.%Y %H:%M:%S} UTC"
 
 
 def _outbox_alarms(chain: str) -> list[Alarm]:
     old = timezone.now() - timedelta(seconds=conf().stuck_seconds)
-    stuck = Transaction.objects.filter(chain=chain, state=TransactionState.BROADCAST, created_at__lte=old).count()
+    minutes = conf().stuck_seconds // 60
+    found = []
+    stuck = Transaction.objects.filter(chain=chain, state=TransactionState.BROADCAST, created_at__lte=old)
+    senders = stuck.order_by().values("sender").annotate(count=Count("id"), nonce=Min("account_nonce"))
+    for row in senders:
+        who = checksum(row["sender"])
+        words = f"{row['count']} sent by {who} are in no block after {minutes} minutes, from nonce {row['nonce']} on."
+        found.append(Alarm("stuck", chain, words, who))
     rows = OutboxItem.objects.filter(chain=chain).aggregate(
         waiting=Count("id", filter=Q(state=ItemState.QUEUED, created_at__lte=old)),
         failed=Count("id", filter=Q(state=ItemState.FAILED)),
     )
-    minutes = conf().stuck_seconds // 60
-    found = []
-    if stuck:
-        found.append(Alarm("stuck", chain, f"{stuck} transactions are in no block after {minutes} minutes."))
     if rows["waiting"]:
         found.append(Alarm("backlog", chain, f"{rows['waiting']} entries have waited more than {minutes} minutes."))
     if rows["failed"]:
@@ -142,22 +172,31 @@ def _anchor_alarms(chain: str) -> list[Alarm]:
     return found
 
 
-def _contract_alarms(chain: str) -> list[Alarm]:
-    low = conf().chain(chain).balance_low_wei
+def alarms_asked(chain: str) -> list[Alarm]:
+    """What only the node can tell: the code at our addresses, and what our accounts can pay with."""
     try:
-        found = [
-            Alarm("foreign_code", chain, f"{item.name} at {item.address} is not the recorded code.")
-            for item in contracts(chain)
-            if item.is_matching is False
-        ]
-        if conf().chain(chain).gas_price_wei != 0:
-            senders = Transaction.objects.filter(chain=chain).values_list("sender", flat=True).distinct()
-            balances = {sender: gateway(chain).balance(sender) for sender in senders}
-            found += [
-                Alarm("low_balance", chain, f"{checksum(sender)} has little left to pay for transactions.")
-                for sender, balance in balances.items()
-                if balance < low
-            ]
-        return found
-    except ChainError:
-        return [Alarm("unreachable", chain, "The chain cannot be reached.")]
+        gateway(chain).rpc.call("eth_blockNumber")
+        return _code_alarms(chain) + _balance_alarms(chain)
+    except ChainError as error:
+        return [Alarm("unreachable", chain, f"The node gives no usable answer ({type(error).__name__}).")]
+
+
+def _code_alarms(chain: str) -> list[Alarm]:
+    return [
+        Alarm("foreign_code", chain, f"{item.name} at {item.address} is not the recorded code.", item.name)
+        for item in contracts(chain)
+        if item.is_matching is False
+    ]
+
+
+def _balance_alarms(chain: str) -> list[Alarm]:
+    if conf().chain(chain).gas_price_wei == 0:
+        return []
+    low = conf().chain(chain).balance_low_wei
+    senders = Transaction.objects.filter(chain=chain).order_by().values_list("sender", flat=True).distinct()
+    balances = {checksum(sender): gateway(chain).balance(sender) for sender in senders}
+    return [
+        Alarm("low_balance", chain, f"{who} has {balance / 10**18:.4f} left to pay for transactions.", who)
+        for who, balance in balances.items()
+        if balance < low
+    ]

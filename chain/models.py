@@ -146,6 +146,21 @@ class Lease(models.Model):
         return f"{self.name} #{self.fence}"
 
 
+class Heartbeat(models.Model):
+    """When a part of the portal last said that it is at work. One row for each place where the part runs."""
+
+    part = models.CharField(max_length=40)
+    instance = models.CharField(max_length=80)
+    at = models.DateTimeField()
+    note = models.CharField(max_length=60, blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["part", "instance"], name="chain_heartbeat")]
+
+    def __str__(self) -> str:
+        return f"{self.part} on {self.instance}"
+
+
 class Account(models.Model):
     """A sending account; its next nonce is taken only in the commit that stores signed bytes."""
 

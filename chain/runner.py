@@ -11,6 +11,7 @@ from django.db import OperationalError, close_old_connections, connection, trans
 
 from chain.conf import conf
 from chain.errors import ChainError, ChainHalted, ChainMismatch, LeaseLost
+from chain.heartbeats import Pulse
 from chain.leases import Held, holder_name, lease_hold, lease_release, lease_take
 from chain.sending import Sent
 
@@ -33,6 +34,7 @@ class Worker:
         self.failures = 0
         self.holder = holder_name()
         self.said = ""
+        self.pulse = Pulse(self.name)
 
     def run(self) -> None:
         try:
@@ -50,6 +52,7 @@ class Worker:
             close_old_connections()
             held = lease_take(name=self.name, holder=self.holder, seconds=conf().lease_seconds)
             if held is None:
+                self.pulse.beat("waits for the lease")
                 return conf().lease_seconds / 6
             self._steps(held)
             return 0
@@ -77,6 +80,7 @@ class Worker:
         renewed = time.monotonic()
         while not self.stop.is_set():
             done = stepping.step()
+            self.pulse.beat()
             if time.monotonic() - renewed > conf().lease_seconds / 3:
                 with transaction.atomic(durable=True):
                     lease_hold(held, seconds=conf().lease_seconds)
@@ -98,6 +102,7 @@ class Worker:
         if text != self.said:
             log.log(level, "%s: %s", self.name, text)
             self.said = text
+        self.pulse.beat(text.partition(":")[0] if level == logging.WARNING else "stopped for safety")
 
     @staticmethod
     def _release(held: Held) -> None:

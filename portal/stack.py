@@ -154,6 +154,7 @@ class Stack:
             Part("sender", 1, run=lambda: call_command("chain_send")),
             Part("indexer", 1, run=lambda: call_command("chain_index")),
             Part("projector", 1, run=lambda: call_command("project")),
+            Part("watch", 1, run=lambda: call_command("watch")),
         ):
             self.start(part)
         self._wait_for("The web page", self._web_answers, 120)

@@ -23,13 +23,20 @@ class Conf:
     claim_seconds: int = 45
     attempts_max: int = 5
     orphan_minutes: int = 60
+    # How often every row's file is looked for, and how long an upload may wait for a worker before somebody is told.
+    blob_check_seconds: int = 600
+    upload_wait_seconds: int = 600
     quarantine_days: int = 30
     share_days_default: int = 30
     share_days_max: int = 366
     # With MEDchain silent, own patients' records stay readable from the last final index for this long.
     stale_index_seconds: int = 24 * 3600
-    # A running download looks again whether its grant still stands after this many bytes.
+    # A running download looks again whether its grant still stands after this many bytes or this long ...
     recheck_bytes: int = 8 << 20
+    recheck_seconds: float = 1.0
+    # ... and asks the whole question again, the contract's part too; a chain that is silent then is borne this long.
+    reask_seconds: float = 10.0
+    reask_seconds_max: float = 30.0
     # Records up to this size may also leave their anchor envelope in RecordStore on MEDchain.
     record_store_max_bytes: int = 64 << 10
     is_record_store_enabled: bool = False

@@ -1,0 +1,136 @@
+"""Every alarm in one place: what it means, what to do, since when. Pages, metrics and the watch read it here."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from chain import health as chain_health
+from chain.conf import conf
+from chain.heartbeats import part_alarms
+from chain.types import Alarm
+from portal import broker
+from portal.alarm_kinds import KINDS, UNKNOWN, Kind
+from portal.models import AlarmRow
+from records import health as records_health
+
+log = logging.getLogger(__name__)
+KEPT = timedelta(days=90)
+ENDED_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An alarm with the words that a person needs."""
+
+    alarm: Alarm
+    kind: Kind
+    raised_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def code(self) -> str:
+        return self.alarm.code
+
+    @property
+    def chain(self) -> str:
+        return self.alarm.chain
+
+    @property
+    def message(self) -> str:
+        return self.alarm.message
+
+
+def parts() -> dict[str, str]:
+    """Every part that has to give signs of life, and the alarm when it gives none."""
+    found = {"worker": "worker_dead", "beat": "beat_dead", "queue": "queue_stopped", "projector": "projector_dead"}
+    for job in ("sender", "indexer"):
+        found |= {f"{job}:{chain}": f"{job}_dead" for chain in conf().chains}
+    return found
+
+
+def sources() -> dict[str, Callable[[], Iterable[Alarm]]]:
+    """Where alarms come from. These read the database and this machine's broker, never a node."""
+    return {
+        "parts": lambda: part_alarms({**parts(), "watch": "watch_dead"}),
+        "broker": broker.alarms,
+        **{chain: lambda chain=chain: chain_health.alarms_recorded(chain) for chain in conf().chains},
+        "records": records_health.alarms,
+    }
+
+
+def alarms_all() -> list[Shown]:
+    """What needs attention now, the worst first. Nodes were asked by the watch a moment ago."""
+    rows = {_key(row): row for row in AlarmRow.objects.filter(ended_at__isnull=True)}
+    found = _recorded() + [_alarm(row) for row in rows.values() if row.is_asked]
+    now = timezone.now()
+    shown = {_key(alarm): alarm for alarm in found}
+    return sorted(
+        (
+            Shown(alarm, KINDS.get(alarm.code, UNKNOWN), rows[key].raised_at if key in rows else now)
+            for key, alarm in shown.items()
+        ),
+        key=lambda row: (row.kind.tone != "stop", row.raised_at, row.code, row.chain, row.alarm.subject),
+    )
+
+
+def alarms_ended(limit: int = ENDED_SHOWN) -> list[Shown]:
+    """What was wrong lately and is not any more."""
+    rows = AlarmRow.objects.filter(ended_at__isnull=False).order_by("-ended_at")[:limit]
+    return [Shown(_alarm(row), KINDS.get(row.code, UNKNOWN), row.raised_at, row.ended_at) for row in rows]
+
+
+def alarms_record(asked: Iterable[Alarm]) -> list[Alarm]:
+    """Writes down what began and what ended; `asked` is what the watch found by asking nodes and disks."""
+    found = {_key(alarm): (alarm, False) for alarm in _recorded()}
+    found |= {_key(alarm): (alarm, True) for alarm in asked}
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        rows = {_key(row): row for row in AlarmRow.objects.select_for_update().filter(ended_at__isnull=True)}
+        for key, (alarm, is_asked) in found.items():
+            if key in rows:
+                AlarmRow.objects.filter(pk=rows[key].pk).update(seen_at=now, message=alarm.message, is_asked=is_asked)
+            else:
+                AlarmRow.objects.create(
+                    code=alarm.code,
+                    chain=alarm.chain,
+                    subject=alarm.subject,
+                    message=alarm.message,
+                    is_asked=is_asked,
+                    raised_at=now,
+                    seen_at=now,
+                )
+        over = [row for key, row in rows.items() if key not in found]
+        AlarmRow.objects.filter(pk__in=[row.pk for row in over]).update(ended_at=now)
+        AlarmRow.objects.filter(ended_at__lt=now - KEPT).delete()
+    for key in found.keys() - rows.keys():
+        log.error("alarm raised code=%s chain=%s: %s", key[0], key[1] or "-", found[key][0].message)
+    for row in over:
+        log.warning("alarm ended code=%s chain=%s", row.code, row.chain or "-")
+    return [alarm for alarm, _ in found.values()]
+
+
+def _recorded() -> list[Alarm]:
+    return [alarm for name, source in sources().items() for alarm in collect(name, source)]
+
+
+def collect(name: str, source: Callable[[], Iterable[Alarm]]) -> list[Alarm]:
+    """A check that fails is an alarm itself, and the others still speak."""
+    try:
+        return list(source())
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log.exception("a check failed name=%s", name)
+        return [Alarm("check_failed", "", f"The check “{name}” ended with {type(error).__name__}.", name)]
+
+
+def _key(of: Alarm | AlarmRow) -> tuple[str, str, str]:
+    return of.code, of.chain, of.subject
+
+
+def _alarm(row: AlarmRow) -> Alarm:
+    return Alarm(row.code, row.chain, row.message, row.subject)
