@@ -12,6 +12,7 @@ from django.utils.crypto import salted_hmac
 
 from chain.fields import AddressField, Bytes32Field
 from hospitals import types
+from hospitals.audit_models import AuditCheck, AuditLine, AuditMap  # noqa: F401  (models of this app)
 from hospitals.tenancy import TenantModel
 
 
