@@ -290,3 +290,45 @@ class OutboxItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.chain} {self.lane} {self.state}"
+
+
+class Finding(models.Model):
+    """A contradiction between the chains, or between a chain and our books. Closed when it is gone, never deleted."""
+
+    code = models.CharField(max_length=30)
+    chain = _chain_field()
+    ref = models.CharField(max_length=64)
+    text = models.TextField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    cleared_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["code", "chain", "ref"], name="chain_finding")]
+        indexes = [
+            models.Index(fields=["chain", "code"], condition=Q(cleared_at__isnull=True), name="chain_finding_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.chain} {self.ref}"
+
+
+class CouncilReason(models.Model):
+    """The words of which the chain holds only a salted digest: why a change was proposed, or stopped."""
+
+    digest = Bytes32Field(primary_key=True)
+    salt = Bytes32Field()
+    text = models.CharField(max_length=1000)
+    chain = _chain_field()
+    proposal = Bytes32Field(null=True, blank=True)  # of a cancellation; a proposal itself carries the digest
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["chain", "proposal"], condition=Q(proposal__isnull=False), name="chain_reason_proposal"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain} {self.text[:40]}"
