@@ -7,6 +7,7 @@ the log entry is committed. The server may narrow what the contract allows, neve
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -147,21 +148,9 @@ def release(
     Raises NotFound, ChainUnavailable, AuditUnavailable, RecordAltered, BlobMissing or RangeNotSatisfiable.
     """
     with tenant(version.hospital_id):
-        decision, epoch, dek = _enter(actor, version, purpose, action)
-        place = keys.place_of(version.record, version.number, epoch.number)
-        blob = None
-        try:
-            document = crypto.meta_open(dek, place.context(crypto.META), bytes(epoch.meta_sealed))
-            blob = blob_store().open(epoch.payload_blob)
-            reader = crypto.RangeReader(
-                blob.read_at, blob.size, crypto.subkey(dek, crypto.PAYLOAD), place.context(crypto.PAYLOAD)
-            )
-            if reader.size != version.size:
-                raise crypto.Unauthentic("the size is not the signed one")
-        except (crypto.Unauthentic, BlobMissing) as error:
-            if blob is not None:
-                blob.close()
-            raise _unreadable(actor, version, decision, error) from error
+        decision = _decide_and_log(actor, version, purpose, action)
+        watch = _Watch(actor, version, purpose, action, decision)
+        document, blob, reader, epoch = _at_current_epoch(watch, _payload_open)
     whole = Release(
         media_type=document["media_type"],
         filename=document["filename"],
@@ -170,7 +159,7 @@ def release(
         end=reader.size,
         etag=bytes(epoch.ciphertext_digest).hex(),
         basis=decision.basis,
-        _open=partial(_stream, actor, version, decision, reader, blob),
+        _open=partial(_stream, watch, reader, blob),
         close=blob.close,
     )
     return whole if start is None and end is None else whole.narrow(start, end)
@@ -179,12 +168,8 @@ def release(
 def read_meta(*, actor: Actor, version: RecordVersion, purpose: str = Purpose.TREATMENT, action: str = "read") -> Meta:
     """The description of a version; one entry in the log, like opening the record."""
     with tenant(version.hospital_id):
-        decision, epoch, dek = _enter(actor, version, purpose, action)
-        place = keys.place_of(version.record, version.number, epoch.number)
-        try:
-            document = crypto.meta_open(dek, place.context(crypto.META), bytes(epoch.meta_sealed))
-        except crypto.Unauthentic as error:
-            raise _unreadable(actor, version, decision, error) from error
+        decision = _decide_and_log(actor, version, purpose, action)
+        document = _at_current_epoch(_Watch(actor, version, purpose, action, decision), _meta_open)
     return Meta(
         filename=document["filename"],
         media_type=document["media_type"],
@@ -200,14 +185,6 @@ def look_at_erased(*, actor: Actor, version: RecordVersion) -> Decision:
     """The patient asks for the proof of an erased record: logged like any look, and no key is there to open."""
     with tenant(version.hospital_id):
         return _decide_and_log(actor, version, Purpose.PATIENT_REQUEST, "receipt")
-
-
-def _enter(actor: Actor, version: RecordVersion, purpose: str, action: str) -> tuple[Decision, Epoch, bytes]:
-    """Decide, log, and only then open the data key. In that order, whatever fails."""
-    decision = _decide_and_log(actor, version, purpose, action)
-    fp("gate.logged")
-    epoch = Epoch.objects.get(version=version, number=F("version__epoch"))
-    return decision, epoch, _dek(decision, epoch, version)
 
 
 def _decide_and_log(actor: Actor, version: RecordVersion, purpose: str, action: str) -> Decision:
@@ -244,6 +221,118 @@ def _grant_stands(grant: AccessGrant) -> bool:
     now = timezone.now()
     rows = AccessGrant.objects.filter(pk=grant.pk, state=GrantState.ACTIVE, expires_at__gt=now)
     return rows.update(used_at=now) == 1
+
+
+@dataclass
+class _Watch:
+    """One release from its log entry to its last byte. A revoke that comes meanwhile ends it at the next look."""
+
+    actor: Actor
+    version: RecordVersion
+    purpose: str
+    action: str
+    decision: Decision
+    sent: int = 0
+    unlooked: int = 0
+    looked_at: float | None = None
+    agreed_at: float = field(default_factory=time.monotonic)
+
+    def look(self) -> None:
+        """Raises unless the release still stands: before its first byte, then every few megabytes and every second.
+
+        The grant's row answers that. What only the whole question knows (the chain's clock, a hospital suspended, a
+        person who left) is asked again more rarely; a silent chain is borne for a short while.
+        """
+        limits, now = conf(), time.monotonic()
+        is_due = (
+            self.looked_at is None
+            or self.unlooked >= limits.recheck_bytes
+            or now - self.looked_at >= limits.recheck_seconds
+        )
+        if not is_due:
+            return
+        self.looked_at, self.unlooked = now, 0
+        with tenant(self.version.hospital_id):
+            if self.decision.grant is not None and not _grant_is_live(self.decision.grant):
+                raise self.stopped("no_grant")
+            if now - self.agreed_at >= limits.reask_seconds:
+                self._ask_again(now, limits.reask_seconds_max)
+
+    def _ask_again(self, now: float, most: float) -> None:
+        answer = decide(actor=self.actor, action=self.action, record=self.version.record, purpose=self.purpose)
+        if answer.allowed:
+            self.agreed_at = now
+        elif answer.reason_code != "chain_unavailable" or now - self.agreed_at >= most:
+            raise self.stopped(answer.reason_code)
+
+    def count(self, size: int) -> None:
+        self.sent += size
+        self.unlooked += size
+
+    def stopped(self, reason: str) -> NotFound:
+        """For the log: what was let in a moment ago got this much and no more."""
+        detail = {"version": self.version.number, "reason": reason, "bytes": self.sent}
+        with tenant(self.version.hospital_id), transaction.atomic(savepoint=False):
+            audit.append(
+                hospital=self.version.record.hospital,
+                actor=self.actor,
+                action=ACTIONS.get(self.action, "records.version.read"),
+                patient=self.version.record.patient,
+                target=("record", self.version.record_id),
+                basis=self.decision.basis,
+                purpose=self.purpose,
+                is_refused=True,
+                detail=detail,
+            )
+        return NotFound()
+
+
+def _grant_is_live(grant: AccessGrant) -> bool:
+    return AccessGrant.objects.filter(pk=grant.pk, state=GrantState.ACTIVE, expires_at__gt=timezone.now()).exists()
+
+
+def _at_current_epoch(watch: _Watch, opened: Callable[[Epoch, bytes, RecordVersion], Any]) -> Any:
+    """Opens the data key, only now that the log has its entry, and with it what `opened` wants.
+
+    A re-key may take wraps and bytes away between two looks; then the newer epoch is the one to read.
+    """
+    version, decision = watch.version, watch.decision
+    while True:
+        fp("gate.logged")
+        epoch = Epoch.objects.get(version=version, number=F("version__epoch"))
+        try:
+            return opened(epoch, _dek(decision, epoch, version), version)
+        except (WrapMissing, BlobMissing, crypto.Unauthentic) as error:
+            if decision.grant is not None and not _grant_is_live(decision.grant):
+                raise watch.stopped("no_grant") from error
+            if RecordVersion.objects.filter(pk=version.pk, epoch__gt=epoch.number).exists():
+                continue
+            if isinstance(error, WrapMissing):
+                raise
+            raise _unreadable(watch.actor, version, decision, error) from error
+
+
+def _payload_open(
+    epoch: Epoch, dek: bytes, version: RecordVersion
+) -> tuple[dict[str, Any], Any, crypto.RangeReader, Epoch]:
+    place = keys.place_of(version.record, version.number, epoch.number)
+    document = _meta_open(epoch, dek, version)
+    blob = blob_store().open(epoch.payload_blob)
+    try:
+        reader = crypto.RangeReader(
+            blob.read_at, blob.size, crypto.subkey(dek, crypto.PAYLOAD), place.context(crypto.PAYLOAD)
+        )
+        if reader.size != version.size:
+            raise crypto.Unauthentic("the size is not the signed one")
+    except BaseException:
+        blob.close()
+        raise
+    return document, blob, reader, epoch
+
+
+def _meta_open(epoch: Epoch, dek: bytes, version: RecordVersion) -> dict[str, Any]:
+    place = keys.place_of(version.record, version.number, epoch.number)
+    return crypto.meta_open(dek, place.context(crypto.META), bytes(epoch.meta_sealed or b""))
 
 
 def _dek(decision: Decision, epoch: Epoch, version: RecordVersion) -> bytes:
@@ -283,28 +372,15 @@ def _unreadable(actor: Actor, version: RecordVersion, decision: Decision, error:
     return error if isinstance(error, BlobMissing) else RecordAltered()
 
 
-def _stream(
-    actor: Actor,
-    version: RecordVersion,
-    decision: Decision,
-    reader: crypto.RangeReader,
-    blob: Any,
-    first: int,
-    last: int,
-) -> Iterator[bytes]:
+def _stream(watch: _Watch, reader: crypto.RangeReader, blob: Any, first: int, last: int) -> Iterator[bytes]:
     """Authenticated pieces. Stops by raising, so that the connection breaks and nobody takes a part for the whole."""
-    sent = 0
     try:
         for piece in reader.chunks(first, last):
+            watch.look()
             yield piece
             fp("gate.piece_sent")
-            sent += len(piece)
-            if decision.grant is not None and sent >= conf().recheck_bytes:
-                sent = 0
-                with tenant(version.hospital_id):
-                    if not _grant_stands(decision.grant):
-                        raise NotFound()
+            watch.count(len(piece))
     except crypto.Unauthentic as error:
-        raise _unreadable(actor, version, decision, error) from error
+        raise _unreadable(watch.actor, watch.version, watch.decision, error) from error
     finally:
         blob.close()

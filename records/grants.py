@@ -11,7 +11,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -20,6 +20,7 @@ from chain import services as chain_services
 from chain.failpoints import fp
 from hospitals import audit, keyring
 from hospitals.actors import Actor
+from hospitals.errors import AuditUnavailable
 from hospitals.models import Membership, Organisation, Patient
 from hospitals.types import MembershipStatus, OrganisationStatus, PatientStatus
 from records import keys, tasks
@@ -40,6 +41,7 @@ from records.models import (
 
 CHAIN = "MED"
 _WRAP_BATCH = 100
+_REVOKE_ATTEMPTS = 3
 # Block time may lag the server's clock a little; a consent starts a minute before it was given.
 _CLOCK_MARGIN = timedelta(minutes=1)
 
@@ -122,8 +124,23 @@ def grant_create(
 
 
 def grant_revoke(*, actor: Actor, grant: AccessGrant) -> AccessGrant:
-    """Closed from the next request on; the chain and the new keys follow."""
+    """Closed from the next request on; the chain and the new keys follow.
+
+    When the database gives this transaction up to let another one go on (a deadlock), it is tried again at once: a
+    stop must not fail because somebody else was busy with the same rows.
+    """
     _own(actor, grant.patient)
+    for attempts_left in reversed(range(_REVOKE_ATTEMPTS)):
+        try:
+            _revoke(actor, grant)
+            break
+        except (OperationalError, AuditUnavailable):
+            if not attempts_left or transaction.get_connection().in_atomic_block:
+                raise
+    return grant_refresh(grant)
+
+
+def _revoke(actor: Actor, grant: AccessGrant) -> None:
     with transaction.atomic():
         closed = AccessGrant.objects.filter(pk=grant.pk, state__in=[GrantState.PENDING, GrantState.ACTIVE]).update(
             state=GrantState.REVOKING, revoked_at=timezone.now()
@@ -145,7 +162,6 @@ def grant_revoke(*, actor: Actor, grant: AccessGrant) -> AccessGrant:
                 basis="own",
                 purpose=grant.purpose,
             )
-    return grant_refresh(grant)
 
 
 def grant_refresh(grant: AccessGrant) -> AccessGrant:
@@ -171,7 +187,7 @@ def grant_activate(*, grant_id: uuid.UUID, tx_hash: bytes | None, at: datetime) 
 def grant_closed(*, grant_id: uuid.UUID, tx_hash: bytes | None, at: datetime) -> None:
     """The revoke is final. It may have come from the patient's own wallet, so keys go now at the latest."""
     with transaction.atomic():
-        grant = AccessGrant.objects.get(pk=grant_id)
+        grant = AccessGrant.objects.select_for_update(of=("self",)).get(pk=grant_id)
         _wraps_drop(grant)
         AccessGrant.objects.filter(pk=grant_id).exclude(state=GrantState.REVOKED).update(
             state=GrantState.REVOKED, revoked_at=grant.revoked_at or at, revoked_tx_hash=tx_hash

@@ -62,7 +62,7 @@ def recipients(record: Record, patient: Patient, hospital: Organisation) -> list
 
     The grants stay locked until the commit: a revoke waits, and then finds the wraps made here.
     """
-    grants = live_grants(record).select_for_update(of=("self",))
+    grants = live_grants(record).select_for_update(of=("self",)).order_by("pk")
     grants = grants.select_related("grantee_membership", "grantee_organisation")
     return [Recipient(hospital), Recipient(patient)] + [Recipient(grantee_of(grant), grant) for grant in grants]
 

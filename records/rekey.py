@@ -66,6 +66,8 @@ def _version_rekey(version: RecordVersion, token: uuid.UUID) -> None:
         if not crypto.digests_equal(commitment, bytes.fromhex(authored["pt_commit"])):
             raise RecordAltered()
         with transaction.atomic():
+            # Grants before versions, as a revoke takes them: in the other order the two could wait for each other.
+            readers = keys.recipients(record, record.patient, hospital)
             moved = RecordVersion.objects.filter(pk=version.pk, epoch=old.number, rekey_claimed_by=token).update(
                 epoch=place.epoch, rekey_claimed_by=None, rekey_claimed_until=None
             )
@@ -74,7 +76,6 @@ def _version_rekey(version: RecordVersion, token: uuid.UUID) -> None:
             fp("rekey.epoch_moved")
             # A revoke that came meanwhile asks again: its wish is newer than the one done here.
             RecordVersion.objects.filter(pk=version.pk, rekey_requested_at=requested_at).update(rekey_requested_at=None)
-            readers = keys.recipients(record, record.patient, hospital)
             epoch_save(version, record, hospital, place, dek, payload, meta, readers, old, "rekey")
             # The old key opens nothing for readers any more; the hospital keeps its wrap until the old bytes go.
             old.wraps.exclude(recipient_kid=keyring.wrap_kid(hospital)).delete()

@@ -168,6 +168,8 @@ def _upload_commit(
             created_by=upload.uploader,
             created_at=upload.created_at,
         )
+        # Grants before versions, as a revoke takes them: in the other order the two could wait for each other.
+        readers = keys.recipients(record, upload.patient, hospital)
         previous = None
         if upload.target_id:
             previous = _previous_superseded(record, upload.base_version, now)
@@ -211,7 +213,6 @@ def _upload_commit(
             "tags": finding.tags,
             "warnings": list(finding.warnings),
         }
-        readers = keys.recipients(record, upload.patient, hospital)
         epoch = epoch_save(version, record, hospital, place, dek, payload, meta, readers, None, "sealed")
         _envelope_publish(version, epoch, hospital)
         done = Upload.objects.filter(pk=upload.pk, claimed_by=token, state=UploadState.SEALING).update(
