@@ -281,7 +281,12 @@ CHAIN = {
     },
     "deployments_dir": PORTAL_STATE / "deployments",
     "deployer_key_file": env.path("PORTAL_DEPLOYER_KEY_FILE", PORTAL_STATE / "keys" / "deployer.key"),
+    # Who approves releases, and how long everybody can look before one counts: a minute here, two days in production.
+    "council_officers": tuple(env.words("PORTAL_COUNCIL_OFFICERS", [])),
+    "council_threshold": env.integer("PORTAL_COUNCIL_THRESHOLD", 2),
+    "council_delay_seconds": env.integer("PORTAL_COUNCIL_DELAY_SECONDS", 60),
     "signer": "hospitals.keyring.chain_signing_key",
+    "heads_seconds": env.integer("PORTAL_HEADS_SECONDS", 600),
 }
 HOSPITALS = {
     "root": env.text("PORTAL_ROOT", "file"),

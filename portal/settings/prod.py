@@ -1,7 +1,7 @@
 """Production: every secret and address comes from the environment or from a file it names."""
 
 from portal.settings.base import *  # noqa: F403
-from portal.settings.base import CELERY_BROKER_TRANSPORT_OPTIONS, CONTENT_SECURITY_POLICY, env
+from portal.settings.base import CELERY_BROKER_TRANSPORT_OPTIONS, CHAIN, CONTENT_SECURITY_POLICY, env
 
 SECRET_KEY = env.text("PORTAL_SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("PORTAL_SECRET_KEY_FALLBACKS", [])
@@ -12,6 +12,11 @@ REDIS_URL = env.text("PORTAL_REDIS_URL")
 for _name in ("SUP", "MED"):
     for _what in ("RPC_URL", "CHAIN_ID", "FINALITY"):
         env.text(f"PORTAL_{_name}_{_what}")
+CHAIN = {
+    **CHAIN,
+    "council_officers": tuple(env.words("PORTAL_COUNCIL_OFFICERS")),
+    "council_delay_seconds": env.integer("PORTAL_COUNCIL_DELAY_SECONDS", 48 * 3600),
+}
 CELERY_BROKER_TRANSPORT_OPTIONS = {**CELERY_BROKER_TRANSPORT_OPTIONS, "health_check_interval": 30}
 
 SECURE_SSL_REDIRECT = env.boolean("PORTAL_SSL_REDIRECT", True)

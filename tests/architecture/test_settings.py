@@ -18,6 +18,7 @@ PROD = {
     "PORTAL_MED_CHAIN_ID": "51001",
     "PORTAL_SUP_FINALITY": "tag",
     "PORTAL_MED_FINALITY": "instant",
+    "PORTAL_COUNCIL_OFFICERS": ",".join(f"0x{number:040x}" for number in (1, 2, 3)),
 }
 SHOW = """
 import json, sys
