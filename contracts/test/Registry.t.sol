@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: UNLICENSED
 pragma solidity 0.8.37;
 
+import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 import {IRegistry} from "../src/interfaces/IRegistry.sol";
 import {Registry} from "../src/Registry.sol";
 import {Fixture} from "./support/Fixture.sol";
@@ -104,11 +105,11 @@ contract RegistryTest is Fixture {
 
     function test_AnnounceRelease() public {
         bytes32 codeHash = address(anchorLog).codehash;
-        vm.startPrank(regulator);
+        bytes32 third = _release("AnchorLog", 3, address(anchorLog), codeHash);
         vm.expectEmit(address(registry));
         emit IRegistry.ReleaseAnnounced("AnchorLog", 3, address(anchorLog), codeHash);
-        registry.announceRelease("AnchorLog", 3, address(anchorLog), codeHash);
-        registry.announceRelease("AnchorLog", 4, address(accessLog), address(accessLog).codehash);
+        council.execute(third);
+        council.execute(_release("AnchorLog", 4, address(accessLog), address(accessLog).codehash));
 
         (uint32 version, address deployed, bytes32 hash) = registry.releaseOf("AnchorLog");
         vm.assertEq(version, 4);
@@ -123,24 +124,27 @@ contract RegistryTest is Fixture {
 
     function test_AnnounceReleaseRefusals() public {
         bytes32 codeHash = address(anchorLog).codehash;
-        vm.startPrank(regulator);
-        registry.announceRelease("AnchorLog", 3, address(anchorLog), codeHash);
+        council.execute(_release("AnchorLog", 3, address(anchorLog), codeHash));
 
+        bytes32 id = _release(bytes32(0), 1, address(anchorLog), codeHash);
         vm.expectRevert(IRegistry.RegistryZeroValue.selector);
-        registry.announceRelease(bytes32(0), 1, address(anchorLog), codeHash);
+        council.execute(id);
         for (uint32 version = 0; version <= 3; ++version) {
+            id = _release("AnchorLog", version, address(anchorLog), codeHash);
             vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryOldVersion.selector, bytes32("AnchorLog"), 3));
-            registry.announceRelease("AnchorLog", version, address(anchorLog), codeHash);
+            council.execute(id);
         }
+        id = _release("AnchorLog", 4, address(anchorLog), keccak256("other code"));
         vm.expectRevert(
             abi.encodeWithSelector(IRegistry.RegistryCodeMismatch.selector, address(anchorLog), codeHash)
         );
-        registry.announceRelease("AnchorLog", 4, address(anchorLog), keccak256("other code"));
+        council.execute(id);
         // An account that was paid but has no code has the hash of nothing.
+        id = _release("AnchorLog", 4, stranger, stranger.codehash);
         vm.expectRevert(
             abi.encodeWithSelector(IRegistry.RegistryCodeMismatch.selector, stranger, stranger.codehash)
         );
-        registry.announceRelease("AnchorLog", 4, stranger, stranger.codehash);
+        council.execute(id);
     }
 
     // ------------------------------------------------------------ practitioners
@@ -289,7 +293,7 @@ contract RegistryTest is Fixture {
 
     function test_RegisterPatientForIsBoundToItsRegistry() public {
         bytes memory signature = _sign("doctor", _registrationDigest(doctor, KEY, COMMITMENT, LOCK, block.timestamp));
-        Registry other = new Registry(address(manager));
+        Registry other = new Registry(address(new AccessManager(regulator)));
         vm.prank(regulator);
         other.admitOrganisation(hospital, IRegistry.Kind.Hospital, EVIDENCE);
         vm.startPrank(hospital);
@@ -360,7 +364,7 @@ contract RegistryTest is Fixture {
     }
 
     function test_RotationEndsARecovery() public {
-        _propose();
+        _proposeRecovery();
         _expectNotReady(hospital, PATIENT, keccak256("new"), keccak256("new lock"));
         vm.prank(stranger);
         registry.announceRotation(keccak256(abi.encode(PATIENT, _preimage(), keccak256("new"), keccak256("new lock"))));
@@ -379,7 +383,7 @@ contract RegistryTest is Fixture {
     function test_RecoveryTakesHospitalRegulatorAndTime() public {
         vm.expectEmit(address(registry));
         emit IRegistry.RecoveryProposed(PATIENT, hospital);
-        _propose();
+        _proposeRecovery();
         (bytes32 newCommitment, bytes32 newLock, uint48 proposedAt, uint48 executableAt) =
             registry.recoveryOf(PATIENT);
         vm.assertEq(newCommitment, COMMITMENT);
@@ -439,7 +443,7 @@ contract RegistryTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryNoRecovery.selector, PATIENT));
         vm.prank(regulator);
         registry.confirmRecovery(PATIENT);
-        _propose();
+        _proposeRecovery();
         vm.startPrank(regulator);
         registry.confirmRecovery(PATIENT);
         vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryRecoveryConfirmed.selector, PATIENT));
@@ -452,7 +456,7 @@ contract RegistryTest is Fixture {
         registry.rejectRecovery(PATIENT);
         vm.stopPrank();
         for (uint256 round = 0; round < 2; ++round) {
-            _propose();
+            _proposeRecovery();
             vm.startPrank(regulator);
             if (round == 1) registry.confirmRecovery(PATIENT);
             vm.expectEmit(address(registry));
@@ -468,7 +472,7 @@ contract RegistryTest is Fixture {
         bytes32 preimage = _preimage();
         vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryNoRecovery.selector, PATIENT));
         registry.cancelRecovery(PATIENT, preimage);
-        _propose();
+        _proposeRecovery();
         vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryWrongPreimage.selector, PATIENT));
         registry.cancelRecovery(PATIENT, LOCK);
         vm.expectRevert(abi.encodeWithSelector(IRegistry.RegistryUnknownPatient.selector, KEY));
@@ -490,7 +494,7 @@ contract RegistryTest is Fixture {
     }
 
     function test_ASuspendedHospitalsRecoveryWaits() public {
-        _propose();
+        _proposeRecovery();
         vm.startPrank(regulator);
         registry.confirmRecovery(PATIENT);
         registry.suspendOrganisation(hospital);
@@ -584,7 +588,13 @@ contract RegistryTest is Fixture {
 
     // ------------------------------------------------------------------ helpers
 
-    function _propose() private {
+    function _release(bytes32 name, uint32 version, address deployed, bytes32 codeHash) private returns (bytes32) {
+        return _ripe(
+            address(registry), abi.encodeCall(registry.announceRelease, (name, version, deployed, codeHash))
+        );
+    }
+
+    function _proposeRecovery() private {
         vm.prank(hospital);
         registry.proposeRecovery(PATIENT, COMMITMENT, LOCK);
     }

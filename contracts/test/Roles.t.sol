@@ -22,6 +22,7 @@ contract RolesTest is Fixture {
     function setUp() public override {
         super.setUp();
         _preparePatients();
+        _prepareCouncilCalls();
         _prepareRegistryCalls();
         _prepareOtherCalls();
     }
@@ -39,7 +40,7 @@ contract RolesTest is Fixture {
                 ++cells;
             }
         }
-        vm.assertEq(cells, 25 * 16, "cells");
+        vm.assertEq(cells, 30 * 17, "cells");
     }
 
     function _checkCell(
@@ -139,6 +140,23 @@ contract RolesTest is Fixture {
         _to(address(accessLog), "AccessLog.append", abi.encodeCall(accessLog.append, (0, values)));
         _to(address(accessLog), "AccessLog.emergency", abi.encodeCall(accessLog.emergency, (VALUE)));
         _to(address(store), "RecordStore.storeData", abi.encodeCall(store.storeData, ("id", "data")));
+    }
+
+    function _prepareCouncilCalls() private {
+        bytes memory data = abi.encodeCall(manager.labelRole, (7, "any"));
+        bytes32 due = _ripe(address(manager), data);
+        data = abi.encodeCall(manager.labelRole, (7, "another"));
+        vm.prank(thirdOfficer);
+        bytes32 open = council.propose(address(manager), data, VALUE);
+        _to(address(council), "Council.propose", abi.encodeCall(council.propose, (address(manager), data, VALUE)));
+        _to(address(council), "Council.approve", abi.encodeCall(council.approve, (open)));
+        _to(address(council), "Council.cancel", abi.encodeCall(council.cancel, (open)));
+        _to(address(council), "Council.execute", abi.encodeCall(council.execute, (due)));
+        _to(
+            address(council),
+            "Council.setOfficers",
+            abi.encodeCall(council.setOfficers, (_threeOfficers(), 2))
+        );
     }
 
     function _on(string memory name, bytes memory data) private {

@@ -23,6 +23,7 @@ NAMES = {
     "Consents": "Consents.sol",
     "RecordStore": "RecordStore.sol",
     "AccessManager": "AccessManager.sol",
+    "Council": "Council.sol",
 }
 
 

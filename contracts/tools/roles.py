@@ -31,7 +31,8 @@ def missing(table: dict) -> list[str]:
 def rendered(table: dict) -> str:
     lines = ["| function | who may | everybody else gets |", "| --- | --- | --- |"]
     for name, row in table["functions"].items():
-        allowed = "anybody" if row["allowed"] == ["*"] else ", ".join(row["allowed"]) or "the AccessManager itself"
+        allowed = "anybody" if row["allowed"] == ["*"] else ", ".join(row["allowed"])
+        allowed = allowed or row.get("who", "the AccessManager itself")
         errors = dict.fromkeys([row["refusal"], *row.get("otherwise", {}).values()])
         refusals = ", ".join(f"`{error.split('(')[0]}`" for error in errors if error) or "–"
         lines.append(f"| `{name}` | {allowed} | {refusals} |")

@@ -5,10 +5,12 @@ import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManage
 import {AccessLog} from "../../src/AccessLog.sol";
 import {AnchorLog} from "../../src/AnchorLog.sol";
 import {Consents} from "../../src/Consents.sol";
+import {Council} from "../../src/Council.sol";
 import {RecordStore} from "../../src/RecordStore.sol";
 import {Registry} from "../../src/Registry.sol";
 import {IConsents} from "../../src/interfaces/IConsents.sol";
 import {IRegistry} from "../../src/interfaces/IRegistry.sol";
+import {Governance} from "./Governance.sol";
 import {Vm} from "./Vm.sol";
 
 /// @dev The cast of the scenarios on a fresh set of contracts.
@@ -25,6 +27,7 @@ abstract contract Fixture {
     bytes32 internal constant IDENTITY_SALT = keccak256("Pat's salt");
 
     AccessManager internal manager;
+    Council internal council;
     Registry internal registry;
     AnchorLog internal anchorLog;
     AccessLog internal accessLog;
@@ -32,6 +35,9 @@ abstract contract Fixture {
     RecordStore internal store;
 
     address internal regulator;
+    address internal officer; // three officers, two of whom decide
+    address internal secondOfficer;
+    address internal thirdOfficer;
     address internal hospital; // A
     address internal otherHospital; // B
     address internal suspendedHospital;
@@ -52,6 +58,9 @@ abstract contract Fixture {
         vm.warp(START_TIME);
         vm.roll(START_BLOCK);
         regulator = _account("regulator");
+        officer = _account("officer");
+        secondOfficer = _account("secondOfficer");
+        thirdOfficer = _account("thirdOfficer");
         hospital = _account("hospital");
         otherHospital = _account("otherHospital");
         suspendedHospital = _account("suspendedHospital");
@@ -68,12 +77,14 @@ abstract contract Fixture {
         patient = _account("patient");
         stranger = _account("stranger");
 
-        manager = new AccessManager(regulator);
+        manager = new AccessManager(address(this));
+        council = new Council(manager, _threeOfficers(), 2);
         registry = new Registry(address(manager));
         anchorLog = new AnchorLog(registry);
         accessLog = new AccessLog(registry);
         consents = new Consents(registry);
         store = new RecordStore(registry);
+        Governance.handOver(manager, council, registry, regulator);
 
         vm.startPrank(regulator);
         registry.admitOrganisation(hospital, IRegistry.Kind.Hospital, EVIDENCE);
@@ -121,6 +132,31 @@ abstract contract Fixture {
     function _sign(string memory name, bytes32 digest) internal pure returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(_key(name), digest);
         return abi.encodePacked(r, s, v);
+    }
+
+    // ---------------------------------------------------------------- council
+
+    function _threeOfficers() internal view returns (address[] memory three) {
+        three = new address[](3);
+        (three[0], three[1], three[2]) = (officer, secondOfficer, thirdOfficer);
+    }
+
+    function _propose(address target, bytes memory data) internal returns (bytes32) {
+        vm.prank(officer);
+        return council.propose(target, data, keccak256("salted reason"));
+    }
+
+    /// @dev Two officers agree; the waiting time begins.
+    function _agree(address target, bytes memory data) internal returns (bytes32 id) {
+        id = _propose(target, data);
+        vm.prank(secondOfficer);
+        council.approve(id);
+    }
+
+    /// @dev Agreed, waited, and ready for `execute`.
+    function _ripe(address target, bytes memory data) internal returns (bytes32 id) {
+        id = _agree(target, data);
+        vm.warp(block.timestamp + Governance.DELAY);
     }
 
     // --------------------------------------------------------------- registry
