@@ -13,9 +13,10 @@ from chain.errors import DeploymentMismatch, UnknownContract
 
 BUILD = Path(__file__).resolve().parent.parent / "contracts" / "build"
 
-# Deployed in this order; a name among the arguments stands for that contract's address.
+# Deployed in this order; a contract's name among the arguments stands for its address.
 CONTRACTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("AccessManager", ("deployer",)),
+    ("Council", ("AccessManager", "officers", "threshold")),
     ("Registry", ("AccessManager",)),
     ("AnchorLog", ("Registry",)),
     ("AccessLog", ("Registry",)),
@@ -46,6 +47,20 @@ def bytecode(name: str) -> bytes:
     return bytes.fromhex(artefact(name)["bytecode"].removeprefix("0x"))
 
 
+def is_built_here(name: str, code: bytes) -> bool:
+    """Whether code on a chain is what these sources compile to; what a constructor fills in is left out."""
+    built = artefact(name)
+    wanted = bytearray.fromhex(built["deployedBytecode"].removeprefix("0x"))
+    found = bytearray(code)
+    if len(found) != len(wanted):
+        return False
+    for places in built["immutableReferences"].values():
+        for place in places:
+            end = place["start"] + place["length"]
+            wanted[place["start"] : end] = found[place["start"] : end] = bytes(place["length"])
+    return found == wanted
+
+
 @dataclass(frozen=True)
 class Deployed:
     name: str
@@ -71,6 +86,7 @@ class Deployment:
     start_block: int
     contracts: dict[str, Deployed] = field(default_factory=dict)
     previous: tuple[Deployed, ...] = ()  # earlier versions: their receipts stay verifiable
+    candidates: tuple[Deployed, ...] = ()  # deployed, and nothing more until the council has announced them
 
     def __getitem__(self, name: str) -> Deployed:
         try:
@@ -106,6 +122,7 @@ def _parsed(path: Path, changed_ns: int) -> Deployment:
     data = json.loads(path.read_text())
     contracts = {name: _deployed(name, item) for name, item in data["contracts"].items()}
     previous = tuple(_deployed(name, item) for earlier in data.get("previous", ()) for name, item in earlier.items())
+    candidates = tuple(_deployed(item["name"], item) for item in data.get("candidates", ()))
     return Deployment(
         chain=data["chain"],
         chain_id=data["chain_id"],
@@ -114,6 +131,7 @@ def _parsed(path: Path, changed_ns: int) -> Deployment:
         start_block=min(item.block_number for item in (*previous, *contracts.values())),
         contracts=contracts,
         previous=previous,
+        candidates=candidates,
     )
 
 

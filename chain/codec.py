@@ -95,6 +95,14 @@ class Function:
         decoded = [from_abi(part, value) for part, value in zip(self.outputs, values, strict=True)]
         return decoded[0] if len(decoded) == 1 else tuple(decoded)
 
+    def decode_args(self, data: bytes) -> dict[str, Any]:
+        """Arguments of a call by name, as JSON holds them; empty when the bytes are not a call of this function."""
+        try:
+            values = abi_decode(self.input_types, data[4:])
+        except DecodingError:
+            return {}
+        return {part["name"]: to_json(from_abi(part, value)) for part, value in zip(self.inputs, values, strict=True)}
+
 
 WordReader = Callable[[str], Any]
 WORD = 64  # hex digits of 32 bytes

@@ -5,6 +5,7 @@ Signed bytes are in the journal before they are sent, so whatever was sent can b
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from chain.gateway import Gateway, gateway
 from chain.signing import address_of, sign_transaction
 from chain.types import Receipt, hex0x
 
-REGULATOR_ROLE = 1
+ADMIN_ROLE, REGULATOR_ROLE, RELEASE_ROLE = 0, 1, 2
+REGULATOR_KIND = 5  # in the order of IRegistry.Kind
+OFFICERS = 3  # key files made where no officers are configured
 REGULATOR_FUNCTIONS = (
     "admitOrganisation",
     "suspendOrganisation",
@@ -31,33 +34,116 @@ REGULATOR_FUNCTIONS = (
     "confirmRecovery",
     "rejectRecovery",
 )
-ANNOUNCED = ("Registry", "AnchorLog", "AccessLog", "Consents", "RecordStore")
+ANNOUNCED = ("Council", "Registry", "AnchorLog", "AccessLog", "Consents", "RecordStore")
 
 
 @dataclass(frozen=True)
 class Step:
     name: str
-    contract: str
+    contract: str  # the one that is created, or called
     function: str = ""  # empty: creation
+    args: Callable[["Deployer"], list[Any]] = lambda run: []
 
 
 def steps() -> list[Step]:
+    """Contracts, their first announcement, and the hand-over: at the end the deployer alone can release nothing."""
+    manager = "AccessManager"
     return [
-        *(Step(f"deploy {name}", name) for name in artefacts.NAMES),
-        Step("regulator functions", "AccessManager", "setTargetFunctionRole"),
-        Step("regulator role", "AccessManager", "grantRole"),
-        *(Step(f"announce {name}", name, "announceRelease") for name in ANNOUNCED),
+        *(Step(f"deploy {name}", name, args=_constructed(name)) for name in artefacts.NAMES),
+        *(Step(f"announce {name}", "Registry", "announceRelease", _announced(name)) for name in ANNOUNCED),
+        Step(
+            "regulator functions",
+            manager,
+            "setTargetFunctionRole",
+            lambda run: [run.address_at("Registry"), _selectors("Registry", *REGULATOR_FUNCTIONS), REGULATOR_ROLE],
+        ),
+        Step("regulator role", manager, "grantRole", lambda run: [REGULATOR_ROLE, run.address, 0]),
+        Step(
+            "regulator's own entry",
+            "Registry",
+            "admitOrganisation",
+            lambda run: [run.address, REGULATOR_KIND, run.founding()],
+        ),
+        Step(
+            "release function",
+            manager,
+            "setTargetFunctionRole",
+            lambda run: [run.address_at("Registry"), _selectors("Registry", "announceRelease"), RELEASE_ROLE],
+        ),
+        Step(
+            "officers function",
+            manager,
+            "setTargetFunctionRole",
+            lambda run: [run.address_at("Council"), _selectors("Council", "setOfficers"), RELEASE_ROLE],
+        ),
+        Step("release right", manager, "grantRole", _held_by_council(RELEASE_ROLE)),
+        Step("admin right", manager, "grantRole", _held_by_council(ADMIN_ROLE)),
+        Step("deployer's admin right given up", manager, "renounceRole", lambda run: [ADMIN_ROLE, run.address]),
     ]
+
+
+def _constructed(contract: str) -> Callable[["Deployer"], list[Any]]:
+    return lambda run: [run.value_of(name) for name in dict(artefacts.CONTRACTS)[contract]]
+
+
+def _announced(contract: str) -> Callable[["Deployer"], list[Any]]:
+    def args(run: "Deployer") -> list[Any]:
+        address = run.address_at(contract)
+        return [contract.encode().ljust(32, b"\0"), run.version, address, keccak(run.code(address))]
+
+    return args
+
+
+def _held_by_council(role: int) -> Callable[["Deployer"], list[Any]]:
+    return lambda run: [role, run.address_at("Council"), conf().council_delay_seconds]
+
+
+def _threshold() -> int:
+    return conf().council_threshold
+
+
+def _selectors(contract: str, *names: str) -> list[bytes]:
+    return [codec.function(contract, name).selector for name in names]
+
+
+def _key_in(path: Path, whose: str) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text().strip().removeprefix("0x"))
+    except ValueError:
+        raise DeploymentMismatch(f"the {whose} key file {path.name} does not hold 64 hex digits") from None
 
 
 def deployer_key() -> bytes:
     path = conf().deployer_key_file
     try:
-        return bytes.fromhex(path.read_text().strip().removeprefix("0x"))
+        return _key_in(path, "deployer's")
     except FileNotFoundError:
         raise DeploymentMismatch(f"the deployer's key file {path.name} is missing (PORTAL_DEPLOYER_KEY_FILE)") from None
-    except ValueError:
-        raise DeploymentMismatch(f"the deployer's key file {path.name} does not hold 64 hex digits") from None
+
+
+def officer_keys() -> list[bytes]:
+    """The officers' keys that this machine keeps: for demos and tests. Officers by address keep their own."""
+    if conf().council_officers:
+        return []
+    found = []
+    for number in range(1, OFFICERS + 1):
+        path = conf().deployer_key_file.parent / f"officer-{number}.key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+                stream.write(secrets.token_hex(32))
+        found.append(_key_in(path, "officer's"))
+    return found
+
+
+def officer_addresses() -> list[bytes]:
+    """Who decides about releases on a new deployment."""
+    if named := conf().council_officers:
+        try:
+            return [bytes.fromhex(to_checksum_address(text.strip())[2:]) for text in named]
+        except ValueError:
+            raise DeploymentMismatch("PORTAL_COUNCIL_OFFICERS holds something that is not an address") from None
+    return [address_of(key) for key in officer_keys()]
 
 
 def write_durably(path: Path, data: dict[str, Any]) -> None:
@@ -129,25 +215,28 @@ class Deployer:
         nonce = self.journal["first_nonce"] + artefacts.NAMES.index(contract)
         return keccak(rlp.encode([self.address, nonce]))[12:]
 
+    def value_of(self, name: str) -> Any:
+        """A constructor's argument: an address by its contract's name, or a setting."""
+        given = {"deployer": lambda: self.address, "officers": officer_addresses, "threshold": _threshold}
+        return given[name]() if name in given else self.address_at(name)
+
+    def founding(self) -> bytes:
+        """What the regulator's own admission rests on: that it founded this deployment."""
+        return keccak(b"founded with" + bytes.fromhex(self.journal["genesis_hash"][2:]) + self.address)
+
+    def code(self, address: bytes) -> bytes:
+        return self.node.code(address)
+
     def _data(self, step: Step) -> tuple[bytes | None, bytes]:
         """Where a step goes and what it carries."""
         if not step.function:
-            named = dict(artefacts.CONTRACTS)[step.contract]
-            args = [self.address if name == "deployer" else self.address_at(name) for name in named]
-            return None, codec.constructor_data(step.contract, args)
-        if step.function == "announceRelease":
-            to, name = "Registry", step.contract.encode().ljust(32, b"\0")
-            code = self.node.code(self.address_at(step.contract))
-            args = [name, self.version, self.address_at(step.contract), keccak(code)]
-        elif step.function == "grantRole":
-            to, args = "AccessManager", [REGULATOR_ROLE, self.address, 0]
-        else:
-            to = "AccessManager"
-            selectors = [codec.function("Registry", name).selector for name in REGULATOR_FUNCTIONS]
-            args = [self.address_at("Registry"), selectors, REGULATOR_ROLE]
-        return self.address_at(to), codec.function(to, step.function).encode(args)
+            return None, codec.constructor_data(step.contract, step.args(self))
+        return self.address_at(step.contract), codec.function(step.contract, step.function).encode(step.args(self))
 
     def _prepare(self, step: Step) -> None:
+        if step.function == "announceRelease":
+            # The hash of the code can be read only once the contract is in a block.
+            self._finish(len(artefacts.NAMES))
         to, data = self._data(step)
         try:
             gas = self.node.estimate(sender=self.address, to=to, data=data)
@@ -156,9 +245,6 @@ class Deployer:
             self._finish(len(self.journal["steps"]))
             to, data = self._data(step)
             gas = self.node.estimate(sender=self.address, to=to, data=data)
-        if step.function == "announceRelease" and not self.node.code(self.address_at(step.contract)):
-            self._finish(len(self.journal["steps"]))
-            to, data = self._data(step)
         nonce = self.journal["first_nonce"] + len(self.journal["steps"])
         signed = sign_transaction(
             self.key,

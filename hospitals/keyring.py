@@ -64,6 +64,13 @@ def membership_chain_key_create(membership: Membership) -> bytes:
     return key.address
 
 
+def membership_chain_key_import(membership: Membership, private_key: bytes) -> bytes:
+    """An officer's account exists before the portal: the council was founded with its address."""
+    secret = int.from_bytes(private_key)
+    key = _create(OwnerType.MEMBERSHIP, membership.pk, membership.hospital_id, KeyPurpose.CHAIN, secret=secret)
+    return key.address
+
+
 def patient_keys_create(patient: Patient) -> KeyRecord:
     """The wrap key of the registration and the identity that signs its consents; returns the identity."""
     _create(OwnerType.PATIENT, patient.pk, patient.hospital_id, KeyPurpose.WRAP)

@@ -63,7 +63,7 @@ def _organisation(event: Any) -> None:
     before, organisation.status = organisation.status, _status(organisation)
     organisation.save(update_fields=["chain_status", "status"])
     if before == OrganisationStatus.ADMITTING and organisation.status == OrganisationStatus.ACTIVE:
-        _opened(organisation)
+        opened(organisation)
 
 
 def _status(organisation: Organisation) -> str:
@@ -78,7 +78,7 @@ def _status(organisation: Organisation) -> str:
     return organisation.status
 
 
-def _opened(organisation: Organisation) -> None:
+def opened(organisation: Organisation) -> None:
     """Just admitted: roles without a place on chain begin, keys enter the directory, early log entries follow."""
     Membership.objects.filter(
         ~Q(role__in=list(ROLE_ON_CHAIN)), hospital=organisation, status=MembershipStatus.PENDING

@@ -33,6 +33,7 @@ class Permission(StrEnum):
     STATISTICS_READ = "statistics:read"
     RECORD_QUERY = "record:query"
     CHAIN_HEALTH = "chain:health"
+    RELEASE_GOVERN = "release:govern"
 
 
 P = Permission
@@ -76,6 +77,7 @@ ROLE_PERMISSIONS: dict[str, frozenset[Permission]] = {
             P.STATISTICS_READ,
             P.RECORD_QUERY,
             P.CHAIN_HEALTH,
+            P.RELEASE_GOVERN,
             P.AUDIT_READ,
             P.TOKEN_MANAGE,
         }

@@ -32,12 +32,22 @@ from hospitals.services.patients import (
     patient_link_accept,
     patient_register,
 )
+from hospitals.services.releases import (
+    officer_add,
+    officer_standing,
+    release_approve,
+    release_cancel,
+    release_execute,
+    release_propose,
+)
 from hospitals.services.staff import staff_end, staff_register
 
 __all__ = [
     "activation_create",
     "activation_redeem",
     "evidence_open",
+    "officer_add",
+    "officer_standing",
     "organisation_admit",
     "organisation_apply",
     "organisation_expel",
@@ -52,6 +62,10 @@ __all__ = [
     "patient_link_accept",
     "patient_register",
     "regulator_bootstrap",
+    "release_approve",
+    "release_cancel",
+    "release_execute",
+    "release_propose",
     "sessions_end",
     "staff_end",
     "staff_register",

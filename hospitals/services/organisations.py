@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from chain import services as chain_services
-from hospitals import audit, keyring, roles, sealing
+from chain.gateway import gateway
+from hospitals import audit, keyring, projector, roles, sealing
 from hospitals.actors import Actor
 from hospitals.conf import conf
 from hospitals.errors import HospitalsError, Invalid, Refused
@@ -20,6 +21,7 @@ from hospitals.services.accounts import activation_create, user_create
 from hospitals.types import KIND_ON_CHAIN, MembershipStatus, OrganisationKind, OrganisationStatus, Role
 
 CHAINS = ("SUP", "MED")
+ACTIVE_ON_CHAIN = 1  # in the order of IRegistry.Status
 COLOURS = ("teal", "indigo", "plum", "rust", "olive", "slate", "forest", "navy")
 RESERVED_SLUGS = {"regulator", "api", "admin", "accounts", "new"}
 REASON_LETTERS = 10
@@ -172,10 +174,12 @@ def organisation_settings_update(
 def regulator_bootstrap(
     *, name: str, email: str, account_key: bytes, officer_name: str = "Regulator", slug: str = "regulator"
 ) -> Organisation:
-    """The regulator's own organisation on the account that deployed the contracts. Safe to run again."""
+    """The regulator's own organisation on the account that deployed the contracts, which admitted it. Safe to run
+    again, and to be run again as long as the admission is not final."""
     with transaction.atomic():
         existing = Organisation.objects.filter(kind=OrganisationKind.REGULATOR).first()
         if existing:
+            _founded(existing)
             return existing
         organisation = Organisation(
             name=name,
@@ -193,19 +197,28 @@ def regulator_bootstrap(
         keyring.organisation_keys_create(organisation)
         user, is_new = user_create(email=email, name=officer_name)
         Membership.objects.create(user=user, hospital=organisation, role=Role.REGULATOR, status=MembershipStatus.ACTIVE)
-        _call(
-            organisation,
-            "admitOrganisation",
-            organisation,
-            [
-                organisation.account_address,
-                KIND_ON_CHAIN[OrganisationKind.REGULATOR],
-                organisation.evidence_digest,
-            ],
-        )
+        _founded(organisation)
         if is_new:
             activation_create(user=user)
     return organisation
+
+
+def _founded(organisation: Organisation) -> None:
+    """The event of the founding is older than this row, so the registries are asked; a later one finds the row."""
+    if organisation.status != OrganisationStatus.ADMITTING:
+        return
+    for chain in CHAINS:
+        node = gateway(chain)
+        _, standing = node.call(
+            "Registry", "organisationStatus", bytes(organisation.account_address), block=node.finalized()
+        )
+        if standing == ACTIVE_ON_CHAIN:
+            organisation.chain_status = {**organisation.chain_status, chain: str(OrganisationStatus.ACTIVE)}
+    if all(organisation.chain_status.get(chain) == OrganisationStatus.ACTIVE for chain in CHAINS):
+        organisation.status = OrganisationStatus.ACTIVE
+    organisation.save(update_fields=["chain_status", "status"])
+    if organisation.status == OrganisationStatus.ACTIVE:
+        projector.opened(organisation)
 
 
 def _regulator_act(actor: Actor, permission: Permission, organisation: Organisation) -> Organisation:

@@ -32,6 +32,7 @@ organisation:supervise    .      .     .     .      .        x         .        
 statistics:read           .      .     .     .      .        x         .         .
 record:query              .      .     .     .      .        x         .         .
 chain:health              .      .     .     .      .        x         .         .
+release:govern            .      .     .     .      .        x         .         .
 """
 HEAD, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 
