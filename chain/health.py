@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 
+from chain import crosscheck
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.errors import ChainError, DeploymentMismatch, RpcUnavailable
@@ -49,6 +50,11 @@ def queue_status(chain: str) -> QueueStatus:
     return QueueStatus(waiting=found["count"], oldest_at=found["oldest"])
 
 
+def block_indexed(chain: str) -> Block | None:
+    """The newest block that the index knows; no node is asked."""
+    return Block.objects.filter(chain=chain, is_canonical=True).order_by("-number").first()
+
+
 def contracts(chain: str) -> list[ContractInfo]:
     """Published contracts and whether the chain holds exactly that code (G7)."""
     try:
@@ -86,7 +92,7 @@ def alarms(chain: str | None = None) -> list[Alarm]:
 
 def alarms_recorded(chain: str) -> list[Alarm]:
     """What the database knows: quick, and no node can hold it up."""
-    return _index_alarms(chain) + _outbox_alarms(chain) + _anchor_alarms(chain)
+    return _index_alarms(chain) + _outbox_alarms(chain) + _anchor_alarms(chain) + crosscheck.alarms(chain)
 
 
 def _index_alarms(chain: str) -> list[Alarm]:
@@ -111,7 +117,7 @@ def _index_alarms(chain: str) -> list[Alarm]:
 
 def _pace_alarms(chain: str, sync: SyncStatus) -> list[Alarm]:
     """A node that answers but has no new block: its network has lost its quorum, or it has lost its network."""
-    newest = Block.objects.filter(chain=chain, is_canonical=True).order_by("-number").first()
+    newest = block_indexed(chain)
     patience = timedelta(seconds=max(conf().silent_seconds, 20 * conf().chain(chain).block_time_seconds))
     if newest is None or timezone.now() - newest.timestamp <= patience:
         return []
@@ -145,7 +151,7 @@ def _outbox_alarms(chain: str) -> list[Alarm]:
 
 
 def _anchor_alarms(chain: str) -> list[Alarm]:
-    """O16: every final anchor is an event of the index, and a leaf meant for both chains is on both."""
+    """Every final anchor is an event of the index (O16)."""
     state = ChainState.objects.filter(name=chain).first()
     if state is None:
         return []
@@ -163,12 +169,6 @@ def _anchor_alarms(chain: str) -> list[Alarm]:
     found = []
     if missing:
         found.append(Alarm("anchor_missing", chain, f"{len(missing)} anchors are not among the events of the chain."))
-    old = timezone.now() - timedelta(seconds=conf().stuck_seconds)
-    late = OutboxItem.objects.filter(chain=chain, lane=Lane.ANCHOR, created_at__lte=old).exclude(state=ItemState.FINAL)
-    elsewhere = OutboxItem.objects.filter(lane=Lane.ANCHOR, state=ItemState.FINAL, leaf=OuterRef("leaf"))
-    alone = late.filter(Exists(elsewhere.exclude(chain=chain))).count()
-    if alone:
-        found.append(Alarm("anchor_alone", chain, f"{alone} records are anchored on the other chain but not here."))
     return found
 
 

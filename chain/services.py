@@ -18,6 +18,7 @@ __all__ = [
     "call_enqueue",
     "consent_record_enqueue",
     "failed_retry",
+    "head_enqueue",
     "transfer_enqueue",
     "verify_deployment",
 ]
@@ -50,6 +51,13 @@ def anchor_enqueue(*, chain: str, sender: bytes, leaf: bytes, ref: str, kind: st
     return _enqueue(
         [OutboxItem(chain=chain, sender=sender, lane=Lane.ANCHOR, leaf=leaf, ref=ref, payload={"kind": kind})]
     )[0]
+
+
+def head_enqueue(*, chain: str, sender: bytes, of: str, number: int, block_hash: bytes, leaf: bytes) -> OutboxItem:
+    """The final block of one chain as a leaf for the other. The hash in the ref keeps two versions of a block apart."""
+    payload = {"kind": "ChainHead", "of": of, "number": number, "hash": hex0x(block_hash)}
+    ref = f"head:{of}:{number}:{block_hash.hex()[:16]}"
+    return _enqueue([OutboxItem(chain=chain, sender=sender, lane=Lane.ANCHOR, leaf=leaf, ref=ref, payload=payload)])[0]
 
 
 def access_enqueue(*, chain: str, sender: bytes, leaf: bytes, ref: str) -> OutboxItem:

@@ -86,6 +86,14 @@ def scrub() -> None:
     scrub_orphans()
 
 
+@shared_task(name="records.crosscheck", ignore_result=True)
+def crosscheck() -> None:
+    """Every minute: what was chosen for both chains is queued for both."""
+    from records.crosscheck import both_check
+
+    both_check()
+
+
 @shared_task(name="records.verify_again", ignore_result=True)
 def verify_again() -> None:
     """Every night: a second library looks at every signature."""

@@ -126,6 +126,7 @@ def chains_running(folder):
         "revert_patience_seconds": 0,
         "retry_seconds": 0,
         "resend_seconds": 0,
+        "heads_seconds": 0,
     }
     try:
         with override_settings(CHAIN=values):
