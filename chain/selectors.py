@@ -8,7 +8,7 @@ from chain import deploying, merkle
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.gateway import bytes_of
-from chain.health import alarms, contracts, queue_status, sync_status
+from chain.health import alarms, block_indexed, contracts, queue_status, sync_status
 from chain.models import Attempt, ChainEvent, ChainState, ItemState, OutboxItem
 from chain.projection import final_events, projector_advance
 from chain.signing import address_of, checksum
@@ -19,6 +19,7 @@ __all__ = [
     "access_count",
     "access_leaves",
     "alarms",
+    "block_indexed",
     "block_view",
     "blocks_newest",
     "contracts",

@@ -77,6 +77,22 @@ def patient_required(view: View) -> View:
     return inner
 
 
+def operator_required(view: View) -> View:
+    """For `/operator/…`: accounts marked as operator; 404 to everybody else. The second step is the middleware's."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        if not (request.user.is_staff and request.user.is_active):
+            raise Http404
+        request.membership = None
+        return view(request, *args, **kwargs)
+
+    inner.access = ("operator", None)
+    return inner
+
+
 def public(view: View) -> View:
     """Says in the code that a page is open to all; the route test looks for one of these marks."""
     view.access = ("public", None)

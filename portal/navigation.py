@@ -47,6 +47,10 @@ MENUS: dict[str, tuple[Entry, ...]] = {
         Entry("regulator:statistics", _("Statistics"), "chart"),
         Entry("regulator:query", _("Record query"), "search"),
     ),
+    "operator": (
+        Entry("operator:health", _("Health"), "pulse", _("Health")),
+        Entry("admin:index", _("Accounts, roles, logs"), "cog", _("Console")),
+    ),
     "public": (
         Entry("public:verify", _("Verify a file"), "shield"),
         Entry("public:chain", _("The two chains"), "chain"),

@@ -6,6 +6,8 @@ from django.urls import include, path
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView
 
+from portal.metrics import metrics
+
 handler400 = "portal.errors.bad_request"
 handler403 = "portal.errors.forbidden"
 handler404 = "portal.errors.not_found"
@@ -20,6 +22,7 @@ def health(request):
 
 urlpatterns = [
     path("health/", health, name="health"),
+    path("metrics", metrics, name="metrics"),
     path("", include("portal.dashboards.urls")),
     path("accounts/", include("portal.urls_accounts")),
     path("api/v1/", include("portal.api")),

@@ -50,7 +50,8 @@ def places_of(user: User) -> list[Place]:
         line = _("Records, who looked, sharing")
         places.append(("patient:home", [], _("My own health records"), line, "person", None))
     if user.is_staff:
-        places.append(("admin:index", [], _("Operators' console"), _("Queues and settings"), "cog", None))
+        places.append(("operator:health", [], _("Operations"), _("Alarms, parts, chains"), "pulse", None))
+        places.append(("admin:index", [], _("Operators' console"), _("Accounts, roles, logs"), "cog", None))
     found = []
     for route, args, title, line, icon, organisation in places:
         try:

@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from chain import selectors as chain_selectors
-from chain.errors import RpcUnavailable
 from hospitals import services
 from hospitals.access import regulator_required
 from hospitals.errors import HospitalsError, Invalid
@@ -23,8 +22,9 @@ from hospitals.models import Membership, Organisation
 from hospitals.roles import Permission
 from hospitals.tenancy import all_tenants
 from hospitals.types import MembershipStatus, OrganisationKind, OrganisationStatus
+from portal.dashboards.operations import chain_rows, health_context
 from portal.dashboards.public import ApplicationForm
-from portal.dashboards.viewer import CHAINS, chain_state
+from portal.dashboards.viewer import CHAINS
 from records import ingest, oversight
 
 ROWS_A_PAGE = 50
@@ -94,7 +94,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "admitted": sum(row.hospital.status == OrganisationStatus.ACTIVE for row in figures.hospitals),
             "waiting": _applications().filter(status=OrganisationStatus.APPLIED).count(),
             "applications": _applications().filter(status=OrganisationStatus.APPLIED)[:5],
-            "chains": _chains(),
+            "chains": chain_rows(),
             "bars": _bars(hours, top),
             "hours": hours,
             "now": timezone.now(),
@@ -251,7 +251,7 @@ def contracts(request: HttpRequest) -> HttpResponse:
 @require_safe
 @regulator_required(Permission.CHAIN_HEALTH)
 def chains(request: HttpRequest) -> HttpResponse:
-    return render(request, "regulator/chains.html", {"chains": _chains(), "alarms": chain_selectors.alarms()})
+    return render(request, "regulator/chains.html", health_context())
 
 
 @require_safe
@@ -285,26 +285,6 @@ def _applications() -> Any:
         .select_related("decided_by")
         .order_by("applied_at")
     )
-
-
-def _chains() -> list[dict[str, Any]]:
-    found = []
-    for name in CHAINS:
-        try:
-            newest = chain_selectors.blocks_newest(name, limit=1)
-        except RpcUnavailable:
-            newest = None
-        sync = chain_selectors.sync_status(name)
-        found.append(
-            {
-                "name": name,
-                "sync": sync,
-                "state": chain_state(sync, newest),
-                "newest": newest[0] if newest else None,
-                "queue": chain_selectors.queue_status(name),
-            }
-        )
-    return found
 
 
 def _bars(hours: list[dict[str, Any]], top: int) -> list[dict[str, Any]]:

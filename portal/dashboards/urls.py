@@ -7,4 +7,5 @@ urlpatterns = [
     path("h/<slug:slug>/", include("portal.dashboards.urls_hospital")),
     path("me/", include("portal.dashboards.urls_patient")),
     path("regulator/", include("portal.dashboards.urls_regulator")),
+    path("operator/", include("portal.dashboards.urls_operator")),
 ]

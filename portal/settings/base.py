@@ -261,6 +261,9 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+# Who may read /metrics; without a token only this machine itself.
+METRICS_TOKEN = env.text("PORTAL_METRICS_TOKEN", "")
+
 # Parts that `manage.py up` starts itself unless an address for them is given.
 WEB_PORT = env.integer("PORTAL_WEB_PORT", 8000)
 EMBEDDED_CHAIN_PORTS = {

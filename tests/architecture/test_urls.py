@@ -6,7 +6,7 @@ import pytest
 from django.urls import URLPattern, get_resolver
 
 # Routes of libraries and of the platform, whose own rules are tested where they are configured.
-OTHERS = ("accounts/", "admin/", "api/schema/", "api/docs/", "health/")
+OTHERS = ("accounts/", "admin/", "api/schema/", "api/docs/", "health/", "metrics")
 # What anybody may open; a new name here is a decision.
 PUBLIC = {
     "public:apply",
