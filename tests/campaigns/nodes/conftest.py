@@ -1,0 +1,64 @@
+"""A chain for these campaigns: deep finality, an organisation whose key the campaign holds, blocks to take away."""
+
+import pytest
+
+from chain.gateway import gateways_close
+from chain.indexer import Indexer
+from chain.leases import lease_take
+from tests.campaigns.nodes import truth
+from tests.campaigns.nodes.world import Writer, places_of
+from tests.chain_fixtures import KEYS
+
+DEEP = 64
+CHAIN = "MED"  # blocks without a price, so that every transaction stays valid in every fork
+
+
+class World:
+    """One anvil, the record of its contracts, a writer, and the product's indexer on it."""
+
+    def __init__(self, anvil, settings, writer_key):
+        self.anvil, self.settings = anvil, settings
+        self.places = places_of(anvil.chain_id, settings.CHAIN["deployments_dir"])
+        self.writer = Writer(anvil, self.places, writer_key)
+        self.held = lease_take(name=f"indexer:{CHAIN}", holder="campaign", seconds=36_000)
+        self.indexer = Indexer(CHAIN, self.held)
+        self.start = truth.state_of(CHAIN)[2]
+
+    def index(self, *, most=2000):
+        """Until nothing is left to do; the node may take steps back meanwhile."""
+        for _ in range(most):
+            if self.indexer.step().is_idle:
+                return
+        raise AssertionError("the index never came to rest")
+
+    def differences(self, *, blocks=None, to_head=True):
+        """Against the whole chain, or against its last blocks."""
+        first = 0 if blocks is None else max(0, self.anvil.head - blocks)
+        return truth.differences(CHAIN, self.anvil.url, self.places, first=first, to_head=to_head)
+
+
+def with_chain(settings, **changes):
+    """The same settings with other values for the campaign's chain."""
+    chains = settings.CHAIN["chains"]
+    settings.CHAIN = {**settings.CHAIN, "chains": {**chains, CHAIN: {**chains[CHAIN], **changes}}}
+
+
+@pytest.fixture
+def world(hospital, chains, workers, settings):
+    """An admitted organisation and 70 blocks with events on top, all followed by an indexer that waits 64 blocks."""
+    import random
+
+    from chain.leases import lease_release
+
+    sender = hospital(chains=(CHAIN,))
+    for _ in range(4):
+        workers.send(CHAIN)
+        workers.index(CHAIN)
+        chains[CHAIN].mine()
+    lease_release(workers.held["indexer", CHAIN])
+    with_chain(settings, finality=f"depth:{DEEP}")
+    made = World(chains[CHAIN], settings, KEYS[sender])
+    made.writer.grow(random.Random(0), 70, most=1)
+    made.index()
+    yield made
+    gateways_close()
