@@ -19,6 +19,7 @@ from chain import artefacts, codec
 from chain.artefacts import deployment_path
 from chain.conf import conf
 from chain.errors import AccountNonceTooLow, AlreadyKnown, ChainError, DeploymentMismatch, Reverted
+from chain.failpoints import fp
 from chain.gateway import Gateway, gateway
 from chain.signing import address_of, sign_transaction
 from chain.types import Receipt, hex0x
@@ -162,7 +163,15 @@ def write_durably(path: Path, data: dict[str, Any]) -> None:
         os.close(folder)
 
 
+class PlaceTaken(DeploymentMismatch):
+    """Another transaction of the account has the nonce that a step was signed with."""
+
+
 class Deployer:
+    """Runs steps in order, each from the journal; every run of it ends in the same deployment."""
+
+    journal_suffix = ".journal.json"
+
     def __init__(self, chain: str, *, version: int, say: Callable[[str], None], wait: Callable[[], None]) -> None:
         self.chain = chain
         self.conf = conf().chain(chain)
@@ -173,7 +182,7 @@ class Deployer:
         self.key = deployer_key()
         self.address = address_of(self.key)
         self.path = deployment_path(self.conf.chain_id)
-        self.journal_path = self.path.with_suffix(".journal.json")
+        self.journal_path = self.path.with_suffix(self.journal_suffix)
         self.journal = self._journal()
 
     def _journal(self) -> dict[str, Any]:
@@ -201,15 +210,22 @@ class Deployer:
         }
 
     def run(self) -> None:
-        wanted = steps()
+        wanted = self.steps()
         for number, step in enumerate(wanted, 1):
             done = len(self.journal["steps"])
             if number > done:
                 self._prepare(step)
             self.say(f"  {number}/{len(wanted)} {step.name}")
             self._send(self.journal["steps"][number - 1])
+            fp("deploy.sent")
         receipts = self._finish(len(wanted))
+        fp("deploy.mined")
         self._record(receipts)
+        fp("deploy.recorded")
+        self.journal_path.unlink()
+
+    def steps(self) -> list[Step]:
+        return steps()
 
     def address_at(self, contract: str) -> bytes:
         nonce = self.journal["first_nonce"] + artefacts.NAMES.index(contract)
@@ -256,10 +272,12 @@ class Deployer:
             gas_limit=gas * (100 + conf().gas_margin_percent) // 100,
             fees=self.node.fees(),
         )
+        fp("deploy.signed")
         self.journal["steps"].append(
             {"name": step.name, "nonce": nonce, "tx_hash": hex0x(signed.tx_hash), "raw": hex0x(signed.raw)}
         )
         write_durably(self.journal_path, self.journal)
+        fp("deploy.journalled")
 
     def _send(self, entry: dict[str, Any]) -> None:
         try:
@@ -268,7 +286,7 @@ class Deployer:
             return
         except AccountNonceTooLow:
             if self.node.receipt(bytes.fromhex(entry["tx_hash"][2:])) is None:
-                raise DeploymentMismatch(
+                raise PlaceTaken(
                     f"{self.chain}: another transaction of the deployer took the place of '{entry['name']}'; "
                     f"move {self.journal_path.name} away and deploy again"
                 ) from None
@@ -296,26 +314,15 @@ class Deployer:
     def _record(self, receipts: list[Receipt]) -> None:
         contracts = {}
         for name, receipt in zip(artefacts.NAMES, receipts, strict=False):
-            code = self.node.code(self.address_at(name))
-            if receipt.contract_address != self.address_at(name) or not code:
-                raise ChainError(f"{self.chain}: {name} is not where it was expected")
-            built = artefacts.artefact(name)
-            contracts[name] = {
-                "address": to_checksum_address(self.address_at(name)),
-                "version": self.version,
-                "block_number": receipt.block_number,
-                "tx_hash": hex0x(receipt.tx_hash),
-                "code_hash": hex0x(keccak(code)),
-                "source_hash": built["sourceHash"],
-                "compiler": built["compiler"],
-                "abi": f"contracts/build/{name}.json",
-            }
+            contracts[name] = self._entry(name, receipt)
         setup = [
             {"name": entry["name"], "tx_hash": entry["tx_hash"], "block_number": receipt.block_number}
             for entry, receipt in list(zip(self.journal["steps"], receipts, strict=True))[len(contracts) :]
         ]
         earlier = json.loads(self.path.read_text()) if self.path.exists() else {}
-        previous = [*earlier.get("previous", []), earlier["contracts"]] if earlier else []
+        previous = earlier.get("previous", [])
+        if earlier and earlier["contracts"] != contracts:  # equal: this run wrote the record before it was killed
+            previous = [*previous, earlier["contracts"]]
         write_durably(
             self.path,
             {
@@ -325,7 +332,24 @@ class Deployer:
                 "previous": previous,
             },
         )
-        self.journal_path.unlink()
+
+    def _entry(self, name: str, receipt: Receipt) -> dict[str, Any]:
+        """What is recorded of one created contract."""
+        address = self.address_at(name)
+        code = self.node.code(address)
+        if receipt.contract_address != address or not code:
+            raise ChainError(f"{self.chain}: {name} is not where it was expected")
+        built = artefacts.artefact(name)
+        return {
+            "address": to_checksum_address(address),
+            "version": self.version,
+            "block_number": receipt.block_number,
+            "tx_hash": hex0x(receipt.tx_hash),
+            "code_hash": hex0x(keccak(code)),
+            "source_hash": built["sourceHash"],
+            "compiler": built["compiler"],
+            "abi": f"contracts/build/{name}.json",
+        }
 
 
 def deploy(
