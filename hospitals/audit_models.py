@@ -23,6 +23,7 @@ class AuditLine(TenantModel):
     log_key = Bytes32Field(unique=True, default=log_key_new)
     count = models.PositiveBigIntegerField(default=0)
     link = Bytes32Field(default=bytes(32))
+    first_map = models.PositiveBigIntegerField(null=True, blank=True)  # the number of the first map that has it
 
     def __str__(self) -> str:
         return f"Line of {self.count} entries"

@@ -22,6 +22,9 @@ class Conf:
     evidence_bytes_max: int = 10 * 1024 * 1024
     registration_deadline_seconds: int = 7 * 86400
     search_rows_max: int = 25
+    # How often a hospital's log is looked over, and how often the ends of all patients' lines are anchored.
+    log_check_seconds: int = 900
+    log_map_seconds: int = 600
     # A demo on one machine may let the regulator in with a one-time code.
     regulator_needs_passkey: bool = True
 

@@ -169,6 +169,15 @@ KINDS: dict[str, Kind] = {
         ),
         is_tenant=True,
     ),
+    "log_map_late": Kind(
+        "warn",
+        _("The ends of an access log are not anchored lately"),
+        _(
+            "Patients' exports prove less than they should. Look at the worker's log, and at the sender's: the "
+            "hospital's account may be suspended, or its transactions may not get into a block."
+        ),
+        is_tenant=True,
+    ),
     "log_unchecked": Kind(
         "warn",
         _("An access log has not been checked lately"),

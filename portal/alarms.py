@@ -12,6 +12,7 @@ from chain import health as chain_health
 from chain.conf import conf
 from chain.heartbeats import part_alarms
 from chain.types import Alarm
+from hospitals import health as hospitals_health
 from portal import broker
 from portal.alarm_kinds import KINDS, UNKNOWN, Kind
 from portal.models import AlarmRow
@@ -58,6 +59,7 @@ def sources() -> dict[str, Callable[[], Iterable[Alarm]]]:
         "parts": lambda: part_alarms({**parts(), "watch": "watch_dead"}),
         "broker": broker.alarms,
         **{chain: lambda chain=chain: chain_health.alarms_recorded(chain) for chain in conf().chains},
+        "hospitals": hospitals_health.alarms,
         "records": records_health.alarms,
     }
 

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ("log_key", chain.fields.Bytes32Field(default=hospitals.audit_models.log_key_new, unique=True)),
                 ("count", models.PositiveBigIntegerField(default=0)),
                 ("link", chain.fields.Bytes32Field(default=bytes(32))),
+                ("first_map", models.PositiveBigIntegerField(blank=True, null=True)),
                 (
                     "hospital",
                     models.ForeignKey(

@@ -194,7 +194,7 @@ def tamper_relink(entries):
         (tamper_time, 3),
         (tamper_delete, 3),
         (tamper_order, 3),
-        (tamper_relink, 4),
+        (tamper_relink, 3),
     ],
 )
 def test_tampering_is_found_by_number(people, insider, tamper, number):
