@@ -38,6 +38,8 @@ class Anvil:
     def start(self):
         command = [str(ANVIL), "--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(self.chain_id)]
         command += ["--hardfork", "london", "--no-mining", "--slots-in-an-epoch", "1", "--quiet", *self.flags]
+        # Beyond 500 blocks anvil moves old states to disk, and what it reads back has lost the contracts' code.
+        command += ["--prune-history", "1000"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -97,7 +99,7 @@ def anvils(tmp_path_factory):
 
 
 @contextmanager
-def chains_running(folder):
+def chains_running(folder, *flags):
     """Two new chains with the contracts on them, and the CHAIN setting to reach them."""
     from django.test import override_settings
 
@@ -105,8 +107,8 @@ def chains_running(folder):
     from chain.gateway import address_of, gateways_close
 
     started = {
-        "SUP": Anvil("SUP", 31337, folder).start(),
-        "MED": Anvil("MED", 31338, folder, *MED_FLAGS).start(),
+        "SUP": Anvil("SUP", 31337, folder, *flags).start(),
+        "MED": Anvil("MED", 31338, folder, *MED_FLAGS, *flags).start(),
     }
     key_file = folder / "deployer.key"
     key_file.write_text(secrets.token_hex(32))
