@@ -3,8 +3,8 @@
 import pytest
 
 from chain.gateway import gateways_close
-from chain.indexer import Indexer
-from chain.leases import lease_take
+from chain.indexer import Indexer, events_reset
+from chain.leases import lease_release, lease_take
 from tests.campaigns.nodes import truth
 from tests.campaigns.nodes.world import Writer, places_of
 from tests.chain_fixtures import KEYS
@@ -22,7 +22,20 @@ class World:
         self.writer = Writer(anvil, self.places, writer_key)
         self.held = lease_take(name=f"indexer:{CHAIN}", holder="campaign", seconds=36_000)
         self.indexer = Indexer(CHAIN, self.held)
-        self.start = truth.state_of(CHAIN)[2]
+        self.begin = None
+
+    def again(self, rng):
+        """As at first, with a new stretch of blocks, deeper than any fork to come, and an index from nothing: so each
+        round can be played alone. (Also, anvil forgets the states of old blocks.)"""
+        if self.begin is not None:
+            self.anvil.revert(self.begin)
+        self.begin = self.anvil.snapshot()
+        for _ in range(8):
+            self.anvil.rpc("anvil_mine", hex(rng.randint(8, 10)))
+            self.writer.grow(rng, 1, most=2)
+        events_reset(CHAIN, held=self.held)
+        self.indexer = Indexer(CHAIN, self.held)
+        self.index()
 
     def index(self, *, most=2000):
         """Until nothing is left to do; the node may take steps back meanwhile."""
@@ -45,11 +58,7 @@ def with_chain(settings, **changes):
 
 @pytest.fixture
 def world(hospital, chains, workers, settings):
-    """An admitted organisation and 70 blocks with events on top, all followed by an indexer that waits 64 blocks."""
-    import random
-
-    from chain.leases import lease_release
-
+    """An admitted organisation, and an indexer that waits 64 blocks. `again` begins a round."""
     sender = hospital(chains=(CHAIN,))
     for _ in range(4):
         workers.send(CHAIN)
@@ -58,7 +67,5 @@ def world(hospital, chains, workers, settings):
     lease_release(workers.held["indexer", CHAIN])
     with_chain(settings, finality=f"depth:{DEEP}")
     made = World(chains[CHAIN], settings, KEYS[sender])
-    made.writer.grow(random.Random(0), 70, most=1)
-    made.index()
     yield made
     gateways_close()
