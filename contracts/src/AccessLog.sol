@@ -52,6 +52,8 @@ contract AccessLog is IAccessLog, Membership {
 
     /// @dev Suspended ones too: a suspension must not make looks at records invisible.
     function _requireOrganisation(address account) private view {
+        // The kind does not matter here.
+        // slither-disable-next-line unused-return
         (, IRegistry.Status status) = registry().organisationStatus(account);
         require(
             status == IRegistry.Status.Active || status == IRegistry.Status.Suspended,

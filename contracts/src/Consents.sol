@@ -127,6 +127,8 @@ contract Consents is IConsents, Membership, EIP712 {
 
     function _refusalOfAccess(Consent calldata consent, Access calldata access) private view returns (Refusal) {
         if (access.reader != consent.grantee) {
+            // Role and status are asked for below.
+            // slither-disable-next-line unused-return
             (address employer,,) = registry().practitionerOf(access.reader);
             if (employer == address(0) || employer != consent.grantee) return Refusal.WrongGrantee;
         }
@@ -149,6 +151,8 @@ contract Consents is IConsents, Membership, EIP712 {
 
     function _record(bytes32 digest, bytes20 revocationLock) private {
         require(digest != bytes32(0) && revocationLock != bytes20(0), ConsentsEmpty());
+        // Zero is "never", not a time.
+        // slither-disable-next-line incorrect-equality
         require(_states[digest].recordedAt == 0, ConsentsAlreadyRecorded(digest));
 
         _states[digest] = State({lock: revocationLock, recordedAt: uint48(block.timestamp), revokedAt: 0});

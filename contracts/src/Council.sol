@@ -74,7 +74,8 @@ contract Council is ICouncil {
         bytes memory data = proposal.data;
         if (proposal.target == address(this)) _selfCall = keccak256(data);
         emit Executed(id);
-        _accessManager.execute(proposal.target, data);
+        uint32 operationNonce = _accessManager.execute(proposal.target, data);
+        assert(operationNonce == proposal.operationNonce);
     }
 
     /// @inheritdoc ICouncil
@@ -89,7 +90,9 @@ contract Council is ICouncil {
         bool isWaiting = _executableAt(proposal) != 0;
         proposal.state = State.Cancelled;
         emit Cancelled(id, msg.sender);
-        if (isWaiting) _accessManager.cancel(address(this), proposal.target, proposal.data);
+        if (!isWaiting) return;
+        uint32 operationNonce = _accessManager.cancel(address(this), proposal.target, proposal.data);
+        assert(operationNonce == proposal.operationNonce);
     }
 
     /// @inheritdoc ICouncil
@@ -175,14 +178,15 @@ contract Council is ICouncil {
         proposal.state = State.Scheduled;
         // Known before the call, so that nothing is written after it.
         proposal.operationNonce = _accessManager.getNonce(operation) + 1;
-        (, uint32 operationNonce) = _accessManager.schedule(proposal.target, data, 0);
-        assert(operationNonce == proposal.operationNonce);
+        (bytes32 scheduled, uint32 operationNonce) = _accessManager.schedule(proposal.target, data, 0);
+        assert(scheduled == operation && operationNonce == proposal.operationNonce);
         emit Scheduled(id, _accessManager.getSchedule(operation));
     }
 
     function _replaceOfficers(address[] memory next, uint8 threshold_) private {
-        for (uint256 i = 0; i < _officers.length; ++i) {
-            delete _isOfficer[_officers[i]];
+        address[] memory previous = _officers;
+        for (uint256 i = 0; i < previous.length; ++i) {
+            delete _isOfficer[previous[i]];
         }
         for (uint256 i = 0; i < next.length; ++i) {
             _isOfficer[next[i]] = true;
@@ -201,8 +205,9 @@ contract Council is ICouncil {
     }
 
     function _approvalCount(bytes32 id) private view returns (uint8 count) {
-        for (uint256 i = 0; i < _officers.length; ++i) {
-            if (_approvals[id][_officers[i]]) ++count;
+        address[] memory present = _officers;
+        for (uint256 i = 0; i < present.length; ++i) {
+            if (_approvals[id][present[i]]) ++count;
         }
     }
 

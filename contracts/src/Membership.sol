@@ -16,6 +16,8 @@ abstract contract Membership {
     }
 
     function _isActiveOrganisation(address account) internal view returns (bool) {
+        // The kind does not matter here.
+        // slither-disable-next-line unused-return
         (, IRegistry.Status status) = _registry.organisationStatus(account);
         return status == IRegistry.Status.Active;
     }

@@ -181,6 +181,8 @@ contract Registry is IRegistry, AccessManaged, EIP712 {
     function announceRotation(bytes32 seal) external {
         require(seal != bytes32(0), RegistryZeroValue());
         // The first announcement counts: nobody can push a patient's waiting time back by repeating it.
+        // Zero is "never", not a block.
+        // slither-disable-next-line incorrect-equality
         require(_rotationSeals[seal] == 0, RegistryAlreadyAnnounced(seal));
 
         _rotationSeals[seal] = block.number;
