@@ -137,16 +137,16 @@ def _outbox_alarms(chain: str) -> list[Alarm]:
     senders = stuck.order_by().values("sender").annotate(count=Count("id"), nonce=Min("account_nonce"))
     for row in senders:
         who = checksum(row["sender"])
-        words = f"{row['count']} sent by {who} are in no block after {minutes} minutes, from nonce {row['nonce']} on."
+        words = f"Sent by {who}, in no block after {minutes} minutes: {row['count']}, from nonce {row['nonce']} on."
         found.append(Alarm("stuck", chain, words, who))
     rows = OutboxItem.objects.filter(chain=chain).aggregate(
         waiting=Count("id", filter=Q(state=ItemState.QUEUED, created_at__lte=old)),
         failed=Count("id", filter=Q(state=ItemState.FAILED)),
     )
     if rows["waiting"]:
-        found.append(Alarm("backlog", chain, f"{rows['waiting']} entries have waited more than {minutes} minutes."))
+        found.append(Alarm("backlog", chain, f"Waiting for more than {minutes} minutes: {rows['waiting']}."))
     if rows["failed"]:
-        found.append(Alarm("refused", chain, f"{rows['failed']} steps were refused by a contract."))
+        found.append(Alarm("refused", chain, f"Refused by a contract: {rows['failed']}."))
     return found
 
 
@@ -168,7 +168,9 @@ def _anchor_alarms(chain: str) -> list[Alarm]:
     missing = set(roots) - {args["root"] for args in events.values_list("args", flat=True)}
     found = []
     if missing:
-        found.append(Alarm("anchor_missing", chain, f"{len(missing)} anchors are not among the events of the chain."))
+        found.append(
+            Alarm("anchor_missing", chain, f"Anchors that are not among the events of the chain: {len(missing)}.")
+        )
     return found
 
 

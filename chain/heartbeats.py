@@ -15,6 +15,7 @@ from chain.models import Heartbeat
 from chain.types import Alarm
 
 log = logging.getLogger(__name__)
+STANDS_BY, STOPPED = "waits for the lease", "stopped for safety"  # notes that are not the name of an error
 KEPT = timedelta(days=1)  # a place that has been silent for longer is not coming back
 
 

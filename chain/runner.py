@@ -11,7 +11,7 @@ from django.db import OperationalError, close_old_connections, connection, trans
 
 from chain.conf import conf
 from chain.errors import ChainError, ChainHalted, ChainMismatch, LeaseLost
-from chain.heartbeats import Pulse
+from chain.heartbeats import STANDS_BY, STOPPED, Pulse
 from chain.leases import Held, holder_name, lease_hold, lease_release, lease_take
 from chain.sending import Sent
 
@@ -52,7 +52,7 @@ class Worker:
             close_old_connections()
             held = lease_take(name=self.name, holder=self.holder, seconds=conf().lease_seconds)
             if held is None:
-                self.pulse.beat("waits for the lease")
+                self.pulse.beat(STANDS_BY)
                 return conf().lease_seconds / 6
             self._steps(held)
             return 0
@@ -102,7 +102,7 @@ class Worker:
         if text != self.said:
             log.log(level, "%s: %s", self.name, text)
             self.said = text
-        self.pulse.beat(text.partition(":")[0] if level == logging.WARNING else "stopped for safety")
+        self.pulse.beat(text.partition(":")[0] if level == logging.WARNING else STOPPED)
 
     @staticmethod
     def _release(held: Held) -> None:

@@ -24,7 +24,11 @@ def alarms() -> list[Alarm]:
     if not count:
         return []
     return [
-        Alarm("uploads_waiting", "", f"{count} uploads are not sealed, the oldest since {oldest:%d.%m.%Y %H:%M} UTC.")
+        Alarm(
+            "uploads_waiting",
+            "",
+            f"Uploads that are not sealed: {count}, the oldest since {oldest:%d.%m.%Y %H:%M} UTC.",
+        )
     ]
 
 
@@ -39,7 +43,9 @@ def blob_alarms() -> list[Alarm]:
                 wrong.append(address)
     if wrong and (wrong := _still_wrong(store, wrong)):
         names = ", ".join(wrong[:NAMED]) + (" …" if len(wrong) > NAMED else "")
-        return [Alarm("blobs_missing", "", f"{len(wrong)} of {count} sealed files are missing or cut short: {names}")]
+        return [
+            Alarm("blobs_missing", "", f"Sealed files that are missing or cut short: {len(wrong)} of {count}: {names}")
+        ]
     return []
 
 

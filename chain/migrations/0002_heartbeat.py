@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 ("note", models.CharField(blank=True, default="", max_length=60)),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("part", "instance"), name="chain_heartbeat")],
+                "constraints": [models.UniqueConstraint(fields=("part", "instance"), name="chain_heartbeat_place")],
             },
         ),
     ]

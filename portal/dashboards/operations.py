@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from chain import selectors as chain_selectors
 from chain.conf import conf
+from chain.heartbeats import STANDS_BY, STOPPED
 from chain.models import Heartbeat
 from hospitals.access import operator_required
 from hospitals.admin import organisations_of
@@ -56,9 +57,23 @@ def part_rows() -> list[PartRow]:
         missing.pop(beat.part, None)
         is_dead = now - beat.at > timedelta(seconds=conf().dead_seconds)
         state = "dead" if is_dead else "waiting" if beat.note else "ok"
-        rows.append(PartRow(part_name(beat.part), beat.instance, beat.at, beat.note, state))
+        rows.append(PartRow(part_name(beat.part), beat.instance, beat.at, note_words(beat.note), state))
     rows += [PartRow(part_name(part), "", None, "", "dead") for part in missing]
-    return sorted(rows, key=lambda row: (row.name, row.place))
+    return sorted(rows, key=lambda row: (row.state != "dead", row.name, row.place))
+
+
+def note_words(note: str) -> str:
+    """What keeps a part from its work."""
+    words = {
+        "": "",
+        STANDS_BY: _("Stands by for another"),
+        STOPPED: _("Stopped for safety"),
+        "OperationalError": _("Waits for the database"),
+        "RpcUnavailable": _("Waits for the node"),
+        "RpcInconsistent": _("Waits for the node"),
+        "RpcLimited": _("Waits for the node"),
+    }
+    return words.get(note, _("Waits: %(reason)s") % {"reason": note})
 
 
 def part_name(part: str) -> str:
