@@ -155,7 +155,7 @@ class Heartbeat(models.Model):
     note = models.CharField(max_length=60, blank=True, default="")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["part", "instance"], name="chain_heartbeat")]
+        constraints = [models.UniqueConstraint(fields=["part", "instance"], name="chain_heartbeat_place")]
 
     def __str__(self) -> str:
         return f"{self.part} on {self.instance}"
