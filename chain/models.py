@@ -304,7 +304,7 @@ class Finding(models.Model):
     cleared_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["code", "chain", "ref"], name="chain_finding")]
+        constraints = [models.UniqueConstraint(fields=["code", "chain", "ref"], name="chain_finding_place")]
         indexes = [
             models.Index(fields=["chain", "code"], condition=Q(cleared_at__isnull=True), name="chain_finding_open"),
         ]

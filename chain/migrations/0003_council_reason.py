@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                         name="chain_finding_open",
                     )
                 ],
-                "constraints": [models.UniqueConstraint(fields=("code", "chain", "ref"), name="chain_finding")],
+                "constraints": [models.UniqueConstraint(fields=("code", "chain", "ref"), name="chain_finding_place")],
             },
         ),
     ]
