@@ -38,6 +38,7 @@ class ChainConf:
     rpc_url: str
     chain_id: int
     finality: Finality
+    rpc_url_2: str = ""  # a second, independent node: what opens a record needs both
     block_time_seconds: int = 1
     gas_price_wei: int | None = None  # a number: legacy transactions at that price (0 on a consortium chain)
     connect_seconds: float = 2.0

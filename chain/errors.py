@@ -35,6 +35,12 @@ class RpcInconsistent(RpcUnavailable):
     code = "chain_inconsistent"
 
 
+class NodesDisagree(RpcInconsistent):
+    """Two independent nodes of one chain contradict each other; nothing may rest on either."""
+
+    code = "chain_disagreement"
+
+
 class RpcRefused(ChainError):
     """The node understood and refuses for a reason that repetition does not change."""
 

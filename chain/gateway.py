@@ -35,12 +35,14 @@ from chain.types import EventView, Fees, Header, Receipt, hex0x
 __all__ = [
     "Gateway",
     "Look",
+    "Placed",
     "address_of",
     "checksum",
     "consent_digest",
     "consent_sign",
     "consent_typed_data",
     "gateway",
+    "gateway_of",
     "identity_commitment",
     "keccak",
     "lock_of",
@@ -119,6 +121,16 @@ class Look:
     genesis_hash: bytes
     head: Header
     finalized: int
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An answer together with where the node that gave it stands."""
+
+    chain_id: int
+    block_hash: bytes | None  # of the block that was named; None when the node is not there yet
+    head: Header
+    value: Any
 
 
 class Gateway:
@@ -251,6 +263,30 @@ class Gateway:
             )
         return prepared.decode_result(answer) if prepared.outputs else None
 
+    def call_placed(self, contract: str, function: str, *args: Any, number: int) -> Placed:
+        """A view as of the newest block, and in the same round trip which chain this is and its block `number`."""
+        place = deployment(self.conf.name)[contract]
+        prepared = codec.function(contract, function)
+        message = {"to": hex0x(place.address), "data": hex0x(prepared.encode(args))}
+        # Of the first block only the second one speaks reliably, as in `look`.
+        asked = max(1, number)
+        chain_id, block, latest, answer = self.rpc.batch(
+            [
+                Call("eth_chainId", ()),
+                Call("eth_getBlockByNumber", (hex(asked), False), BlockJson | None),
+                Call("eth_getBlockByNumber", ("latest", False), BlockJson | None),
+                Call("eth_call", (message, "latest")),
+            ]
+        )
+        if latest is None or (block is not None and number_of(block.number) != asked):
+            raise RpcInconsistent(f"{self.conf.name}: the node gave another block than was asked for")
+        there = header_of(block) if block else None
+        block_hash = there and (there.parent_hash if number == 0 else there.hash)
+        value = bytes_of(answer)
+        if not value:
+            raise RpcInconsistent(f"{self.conf.name}: nothing answers at {place.checksum} ({contract})")
+        return Placed(int_of(chain_id), block_hash, header_of(latest), prepared.decode_result(value))
+
     def call_raw(self, to: bytes, data: bytes, *, block: str | int = "latest", sender: bytes | None = None) -> bytes:
         message = {"to": hex0x(to), "data": hex0x(data)}
         if sender is not None:
@@ -309,8 +345,13 @@ _lock = threading.Lock()
 
 
 def gateway(name: str) -> Gateway:
-    """The process's gateway to a chain; a forked child gets its own, sockets cannot be shared."""
-    key = (os.getpid(), conf().chain(name))
+    """The process's gateway to a chain."""
+    return gateway_of(conf().chain(name))
+
+
+def gateway_of(chain: ChainConf) -> Gateway:
+    """The process's gateway to a node; a forked child gets its own, sockets cannot be shared."""
+    key = (os.getpid(), chain)
     with _lock:
         if key not in _gateways:
             _gateways[key] = Gateway(key[1])

@@ -23,9 +23,11 @@ from chain.failpoints import fp
 from chain.gateway import Look, bytes_of, gateway, int_of, time_of
 from chain.leases import Held, lease_hold
 from chain.models import Block, ChainEvent, ChainState
+from chain.projection import projector_reset
 from chain.rpc import LogJson
 from chain.types import Header, hex0x
 from chain.window import Window
+from chain.witness import PROJECTOR, Witness
 
 log = logging.getLogger(__name__)
 SEEN_SECONDS = 5
@@ -35,7 +37,7 @@ encode_json = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Stepped:
-    """What one step did: idle, range, tail, fork, gap or halt."""
+    """What one step did: idle, range, tail, fork, gap, halt or witness."""
 
     kind: str
     blocks: int = 0
@@ -60,6 +62,7 @@ class Indexer:
             for address, name in self.place.names.items()
         }
         self.binary = {hex0x(address): address for address in self.addresses}
+        self.witness = Witness(chain)
         self.masks = bloom.masks_of({address: codec.events(name) for address, name in self.place.names.items()})
 
     def step(self) -> Stepped:
@@ -81,6 +84,9 @@ class Indexer:
             return self._gap(state, look)
         if self._is_news(state, look):
             self._save(state, look, [], [], state.cursor_number, bytes(state.cursor_hash))
+        compared = self.witness.step(state)
+        if compared is not None:
+            return Stepped("witness", compared.last - compared.first + 1)
         return Stepped("idle")
 
     @staticmethod
@@ -369,3 +375,4 @@ def events_reset(chain: str, *, held: Held) -> None:
         ChainState.objects.filter(name=chain).update(
             cursor_number=-1, cursor_hash=None, finalized=-1, halted_reason="", gaps=[]
         )
+        projector_reset(projector=PROJECTOR, chain=chain)

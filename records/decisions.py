@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from chain import selectors as chain_selectors
 from chain.errors import ChainError
-from chain.gateway import gateway
+from chain.witness import agreed
 from hospitals import roles
 from hospitals.actors import Actor
 from hospitals.models import Membership
@@ -91,9 +91,7 @@ def _decide_own_treatment(membership: Membership, record: Record, purpose: str) 
         return Decision(False, reason_code="no_chain_address")
     patient = record.patient
     try:
-        linked = gateway(CHAIN).call(
-            "Registry", "hasCareLink", bytes(patient.patient_key), bytes(membership.chain_address)
-        )
+        linked = agreed(CHAIN, "Registry", "hasCareLink", bytes(patient.patient_key), bytes(membership.chain_address))
     except ChainError as error:
         if not error.retryable:
             raise
@@ -139,7 +137,8 @@ def _contract_agrees(grant: AccessGrant, membership: Membership, record: Record)
     """One call that nobody else sees: digest, signature, times, member, scope and purpose are checked together."""
     patient = record.patient
     reader = membership.chain_address or membership.hospital.account_address
-    return gateway(CHAIN).call(
+    return agreed(
+        CHAIN,
         "Consents",
         "isAuthorised",
         grants.grant_opening(grant),

@@ -274,6 +274,7 @@ CHAIN = {
     "chains": {
         name: {
             "rpc_url": env.text(f"PORTAL_{name}_RPC_URL", f"http://127.0.0.1:{EMBEDDED_CHAIN_PORTS[name]}"),
+            "rpc_url_2": env.text(f"PORTAL_{name}_RPC_URL_2", ""),
             "chain_id": env.integer(f"PORTAL_{name}_CHAIN_ID", chain_id),
             # A killed anvil comes back up to three blocks younger, and what was final must not be among them.
             "finality": env.text(f"PORTAL_{name}_FINALITY", "depth:4"),

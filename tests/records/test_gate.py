@@ -273,9 +273,8 @@ def test_a_restriction_counts_when_clicked_and_leaves_no_trace(cast, made, entri
     assert read(alice, psychiatry) == NOTE
 
 
-class Silent:
-    def call(self, *_, **__):
-        raise RpcUnavailable("no answer")
+def silent(*_, **__):
+    raise RpcUnavailable("no answer")
 
 
 @pytest.mark.scenario("D5")
@@ -285,7 +284,7 @@ def test_with_the_chain_silent_own_patients_stay_readable_and_shared_ones_close(
     version = made(cast.alice, cast.pat_a)
     share(cast, cast.dora)
     settle()
-    monkeypatch.setattr(decisions, "gateway", lambda name: Silent())
+    monkeypatch.setattr(decisions, "agreed", silent)
     assert read(member_actor(cast.alice), version) == NOTE
     assert "as_of_block" in entries(cast.pat_a, "records.version.downloaded")[-1].detail
     assert read(Actor(cast.pat), version) == NOTE
