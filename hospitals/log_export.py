@@ -12,7 +12,7 @@ from django.utils import timezone
 from chain.models import OutboxItem, Transaction
 from chain.selectors import contracts
 from chain.types import hex0x
-from hospitals import audit, keyring
+from hospitals import audit, audit_maps, keyring
 from hospitals.actors import Actor
 from hospitals.audit_format import entry_body
 from hospitals.errors import NotFound
@@ -37,14 +37,17 @@ def export(*, actor: Actor, patient: Patient) -> bytes:
     for row in sent.values():
         places.setdefault(row.pk, len(places))
     ordered = {row.pk: row for row in sent.values()}
+    proof = audit_maps.line_proof(patient)
     document = {
-        "v": 1,
+        "v": 2,
         "type": "access-log",
         "tenant": hospital.pk.hex,
         "patient": patient.pk.hex,
         "count": len(entries),
         "entries": [_entry(entry, places, sent) for entry in entries],
         "anchors": _anchors([ordered[key] for key in places]),
+        "log_key": bytes(audit_maps.line_of(patient).log_key).hex(),
+        "map": _map(proof) if proof else None,
         "people": _people(entries),
         "issued_at": _time(timezone.now()),
     }
@@ -100,6 +103,39 @@ def _anchors(rows: list[Transaction]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _map(proof: audit_maps.LineProof) -> dict[str, Any]:
+    """The newest anchored map, and where this line stands in it."""
+    row = proof.map
+    return {
+        "number": row.number,
+        "seq": row.seq,
+        "link": bytes(row.link).hex(),
+        "lines": row.lines,
+        "root": bytes(row.root).hex(),
+        "previous": bytes(row.previous).hex(),
+        "count": proof.count,
+        "siblings": [sibling.hex() for sibling in proof.siblings],
+        "anchors": [
+            {
+                "chain": item.chain,
+                "chain_id": item.chain_id,
+                "contract": item.contract,
+                "organisation": item.organisation,
+                "root": hex0x(item.root),
+                "index": item.index,
+                "count": item.count,
+                "proof": [hex0x(step) for step in item.proof],
+                "tx_hash": item.tx_hash,
+                "block_number": item.block_number,
+                "block_hash": item.block_hash,
+                "block_time": _time(item.block_time),
+                "state": str(item.state),
+            }
+            for item in proof.anchors
+        ],
+    }
 
 
 def _people(entries: list[AuditEntry]) -> dict[str, Any]:

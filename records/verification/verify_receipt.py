@@ -2,7 +2,8 @@
 """Check a record, or an access log, against its receipt. One file; needs Python 3.11, cryptography and ecdsa.
 
     verify_receipt.py RECEIPT FILE [--rpc URL]...     is FILE what the hospital sealed?
-    verify_receipt.py --log EXPORT [--rpc URL]...     is this access log complete?
+    verify_receipt.py --log EXPORT [--rpc URL]...     is this access log complete? (--earlier: and does it
+                                                      contain an older export of the same log?)
 
 It says exactly one of: authentic, altered, pending, superseded, erased, cannot check now.
 Without --rpc nothing is sent anywhere and the chain itself is not asked; the answer says so.
@@ -17,6 +18,7 @@ import re
 import sys
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import ecdsa
@@ -42,6 +44,8 @@ TABLE_AFTER_USES = 3  # a table of the key's multiples halves each later check a
 CALL_VERIFY = "9f49493b"
 CALL_ANCHOR_OF = "cf4ff901"
 TOPIC_ANCHORED = "0x5eea6dcb0482f330d97e74f81ad1484cb3c01200961b08169650b2287a5c7d40"
+KIND_AUDIT_HEADS = 2
+LOG_QUESTIONS_MAX = 4000  # a node that allows few blocks a question is asked for halves
 TOPIC_ACCESS_LOGGED = "0xb43b8205a932e403092c35d9bc5a25ad8c551a3e1215d453eda969dacece9bb3"
 
 
@@ -51,6 +55,10 @@ class Altered(Exception):
 
 class CannotCheck(Exception):
     """Nothing is known to be wrong, and nothing could be proven."""
+
+
+class Refused(CannotCheck):
+    """The node answered, but not this question; it may answer a smaller one."""
 
 
 @dataclass
@@ -128,6 +136,11 @@ def member(document: dict, name: str, kind: type):
     if not isinstance(value, kind) or isinstance(value, bool):
         raise Altered(f"The receipt has no readable “{name}”.")
     return value
+
+
+def _is(value, *numbers: int) -> bool:
+    """One of these integers; Python alone would take `true` for 1."""
+    return type(value) is int and value in numbers
 
 
 def address_bytes(value, what: str) -> bytes:
@@ -228,7 +241,7 @@ class Node:
     def __init__(self, url: str, timeout_seconds: float = 10):
         if not url.startswith(("http://", "https://")):
             raise CannotCheck("The node address must start with http:// or https://.")
-        self.url, self.timeout_seconds = url, timeout_seconds
+        self.url, self.timeout_seconds, self.log_questions = url, timeout_seconds, 0
         self.chain_id = self.number("eth_chainId")
 
     def ask(self, method: str, *params):
@@ -239,7 +252,9 @@ class Node:
             with urllib.request.urlopen(request, timeout=self.timeout_seconds) as response:  # noqa: S310
                 answer = json.loads(response.read(MAX_ANSWER_BYTES))
             if answer["id"] != 1 or "result" not in answer:
-                raise ValueError(answer.get("error"))
+                if isinstance(answer.get("error"), dict):
+                    raise Refused("The chain's node refuses a question, so this says nothing about the file.")
+                raise ValueError("no result")
             return answer["result"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CannotCheck("The chain's node does not answer, so this says nothing about the file.") from error
@@ -260,6 +275,23 @@ class Node:
             raise CannotCheck("There is no such contract on the chain that was asked.")
         return [self.integer(answer[i : i + 64]) for i in range(2, len(answer) - 1, 64)]
 
+    def logs(self, contract: str, topics: list[str], first: int, last: int) -> list[dict]:
+        """All of them; a range that the node finds too long is asked for in halves."""
+        self.log_questions += 1
+        if self.log_questions > LOG_QUESTIONS_MAX:
+            raise CannotCheck("The chain's node answers in too small pieces.")
+        question = {"address": contract, "topics": topics, "fromBlock": hex(first), "toBlock": hex(last)}
+        try:
+            found = self.ask("eth_getLogs", question)
+        except Refused:
+            if first >= last:
+                raise
+            middle = (first + last) // 2
+            return self.logs(contract, topics, first, middle) + self.logs(contract, topics, middle + 1, last)
+        if not isinstance(found, list):
+            raise CannotCheck("The chain's node gives answers that make no sense.")
+        return found
+
     def block_is(self, number: int, block_hash: bytes) -> None:
         if self.number("eth_blockNumber") < number:
             raise CannotCheck("The chain's node has not caught up with the block of this receipt.")
@@ -272,39 +304,49 @@ def _word(value) -> str:
     return (value if isinstance(value, bytes) else value.to_bytes(32, "big")).hex().rjust(64, "0")
 
 
-def anchor_on_chain(node: Node, anchor: dict, root: bytes, leaf: bytes, proof: list[bytes]) -> None:
+def anchor_on_chain(
+    node: Node, anchor: dict, root: bytes, leaf: bytes, proof: list[bytes], kind: int | None = None
+) -> None:
     """Ask the contract for the root and for the proof, and the chain for the block and the writer."""
-    contract, number = anchor["contract"], member(anchor, "block_number", int)
+    contract, number = anchor["contract"], anchor["block_number"]
     node.block_is(number, unhex(anchor.get("block_hash"), 32, "block hash", "0x"))
     held = node.call(contract, CALL_ANCHOR_OF + root.hex())
-    if len(held) < 3 or held[0] == 0:
+    if len(held) < 5 or held[0] == 0:
         raise Altered("The chain does not hold the root that the receipt names.")
     if held[0] != number or held[2] != anchor["count"]:
         raise Altered("The chain holds this root with another block or another number of entries.")
+    if kind is not None and held[4] != kind:
+        raise Altered("The chain holds this root as something else than the receipt says.")
     data = _word(root) + _word(leaf) + _word(anchor["index"]) + _word(0x80) + _word(len(proof))
     if node.call(contract, CALL_VERIFY + data + b"".join(proof).hex()) != [1]:
         raise Altered("The contract refuses the proof in the receipt.")
-    _event(node, anchor, TOPIC_ANCHORED, lambda log: log["topics"][2] == "0x" + root.hex())
+    if not any(log["topics"][2:] == ["0x" + root.hex()] for log in _logs_of(node, anchor, TOPIC_ANCHORED)):
+        raise Altered("The transaction named in the receipt wrote something else.")
 
 
-def _event(node: Node, anchor: dict, topic: str, fits) -> None:
-    """The transaction of the receipt wrote it: right contract, event, organisation."""
+def _topic_of(anchor: dict) -> str:
+    return "0x" + address_bytes(anchor.get("organisation"), "organisation").hex().rjust(64, "0")
+
+
+def _logs_of(node: Node, anchor: dict, topic: str) -> list[dict]:
+    """What the transaction of the receipt wrote: right contract, event, organisation."""
     transaction = unhex(anchor.get("tx_hash"), 32, "transaction", "0x")
     found = node.ask("eth_getTransactionReceipt", "0x" + transaction.hex())
     if not isinstance(found, dict):
         raise CannotCheck("The chain's node does not know the transaction of this receipt.")
-    organisation = "0x" + address_bytes(anchor.get("organisation"), "organisation").hex().rjust(64, "0")
+    organisation = _topic_of(anchor)
     try:
-        holds = node.integer(found["blockNumber"]) == anchor["block_number"] and any(
-            log["address"].lower() == anchor["contract"].lower()
-            and log["topics"][:2] == [topic, organisation]
-            and fits(log)
+        if node.integer(found["blockNumber"]) != anchor["block_number"]:
+            raise Altered("The transaction named in the receipt wrote something else.")
+        return [
+            log
             for log in found["logs"]
-        )
+            if log["address"].lower() == anchor["contract"].lower()
+            and log["topics"][:2] == [topic, organisation]
+            and isinstance(log["data"], str)
+        ]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise CannotCheck("The chain's node gives answers that make no sense.") from error
-    if not holds:
-        raise Altered("The transaction named in the receipt wrote something else.")
 
 
 def nodes_by_chain(urls: list[str]) -> dict[int, Node]:
@@ -339,10 +381,10 @@ def check_receipt(data: bytes, stream=None, *, rpc_urls=(), trust=None) -> Repor
         return Report("cannot check now", [str(reason)])
 
 
-def _open(data: bytes, kind: str) -> dict:
+def _open(data: bytes, kind: str, versions: tuple[int, ...] = (1,)) -> dict:
     receipt = read_canonical(data.removesuffix(b"\n"), "receipt")
-    if receipt.get("v") != 1 or receipt.get("type") != kind:
-        raise CannotCheck(f"This is not a version 1 {kind}; a newer checker may know it.")
+    if not _is(receipt.get("v"), *versions) or receipt.get("type") != kind:
+        raise CannotCheck(f"This is not a version {versions[-1]} {kind}; a newer checker may know it.")
     return receipt
 
 
@@ -383,14 +425,20 @@ def _check_file(authored: dict, receipt: dict, stream) -> int:
     return size
 
 
-def _check_anchor(anchor: dict, leaf: bytes) -> tuple[bytes, list[bytes]]:
+def _check_place(anchor: dict) -> None:
+    """Where to look: any chain, any contract, any block, but readable."""
     address_bytes(anchor.get("contract"), "contract")
-    member(anchor, "chain_id", int)
+    for name, kind in (("chain", str), ("chain_id", int), ("block_number", int)):
+        member(anchor, name, kind)
+
+
+def _check_anchor(anchor: dict, leaf: bytes, what: str = "record") -> tuple[bytes, list[bytes]]:
+    _check_place(anchor)
     root = unhex(anchor.get("root"), 32, "root", "0x")
     proof = [unhex(item, 32, "proof", "0x") for item in member(anchor, "proof", list)]
     found = root_from_proof(leaf, member(anchor, "index", int), member(anchor, "count", int), proof)
     if found != root:
-        raise Altered("The proof does not lead from this record to the anchored root.")
+        raise Altered(f"The proof does not lead from this {what} to the anchored root.")
     return root, proof
 
 
@@ -461,13 +509,39 @@ def _ask_chains(proofs: list, leaf: bytes, rpc_urls: list[str], facts: dict) -> 
 # --- an access log ---------------------------------------------------------------------------------------------
 
 
-def check_log(data: bytes, *, rpc_urls=(), trust=None) -> Report:
+def check_log(data: bytes, *, earlier: bytes | None = None, rpc_urls=(), trust=None) -> Report:
+    """`earlier`: an older export of the same log, which this one must contain."""
     try:
-        return _check_log(data, list(rpc_urls), trust)
+        return _check_log(data, earlier, list(rpc_urls), trust)
     except Altered as reason:
         return Report("altered", [str(reason), "The log was changed after it was written; tell the hospital."])
     except CannotCheck as reason:
         return Report("cannot check now", [str(reason)])
+
+
+@dataclass
+class Log:
+    """An export whose entries follow from each other; `links[n]` is the link after entry n."""
+
+    export: dict
+    hospital_key: bytes
+    leaves: list[bytes] = field(default_factory=list)
+    links: list[bytes] = field(default_factory=lambda: [bytes(32)])
+
+    def __len__(self) -> int:
+        return len(self.leaves)
+
+
+def _read_log(data: bytes) -> Log:
+    export = _open(data, "access-log", versions=(1, 2))
+    log = Log(export, _check_issue(export))
+    for number, entry in enumerate(member(export, "entries", list), 1):
+        leaf, link = _check_entry(entry, number, log.links[-1], export)
+        log.leaves.append(leaf)
+        log.links.append(link)
+    if not _is(export.get("count"), len(log)):
+        raise Altered(f"Entry {len(log) + 1} is missing: the log should have {export.get('count')}.")
+    return log
 
 
 def _check_entry(entry: dict, number: int, previous: bytes, export: dict) -> tuple[bytes, bytes]:
@@ -476,7 +550,7 @@ def _check_entry(entry: dict, number: int, previous: bytes, export: dict) -> tup
         raise Altered(f"Entry {number} is not readable.")
     body_text = member(entry, "body", str).encode("utf-8", "replace")
     body = read_canonical(body_text, f"entry {number}")
-    if body.get("patient_seq") != number:
+    if not _is(body.get("patient_seq"), number):
         raise Altered(f"Entry {number} is missing.")
     if (body.get("hospital"), body.get("patient")) != (export.get("tenant"), export.get("patient")):
         raise Altered(f"Entry {number} belongs to another log.")
@@ -491,59 +565,165 @@ def _check_entry(entry: dict, number: int, previous: bytes, export: dict) -> tup
     return leaf, link
 
 
-def _check_log(data: bytes, rpc_urls: list[str], trust) -> Report:
-    export = _open(data, "access-log")
-    hospital_key = _check_issue(export)
-    entries, anchors = member(export, "entries", list), member(export, "anchors", list)
-    leaves, link = [], bytes(32)
-    for number, entry in enumerate(entries, 1):
-        leaf, link = _check_entry(entry, number, link, export)
-        leaves.append(leaf)
-    if export.get("count") != len(entries):
-        raise Altered(f"Entry {len(entries) + 1} is missing: the log should have {export.get('count')}.")
-    covered, last, used = 0, None, {}
+def _check_earlier(log: Log, earlier: Log) -> None:
+    """What a hospital once gave out it cannot take back."""
+    if any(log.export.get(name) != earlier.export.get(name) for name in ("tenant", "patient")):
+        raise CannotCheck("The earlier export is of another log.")
+    if "log_key" in earlier.export and log.export.get("log_key") != earlier.export["log_key"]:
+        raise Altered("The log has another key than in the earlier export: two logs may be kept.")
+    for number, (new, old) in enumerate(zip(log.leaves, earlier.leaves, strict=False), 1):
+        if new != old:
+            raise Altered(f"Entry {number} is another one than in the earlier export.")
+    if len(log) < len(earlier):
+        raise Altered(f"Entry {len(log) + 1} is missing: the earlier export has {len(earlier)}.")
+
+
+def _log_anchors(entries: list, anchors: list) -> dict[int, list[int]]:
+    """Which entries, from the first on without a gap, each confirmed transaction carries."""
+    used = {}
     for number, entry in enumerate(entries, 1):
         place = entry.get("anchor")
         if place is None:
             break
-        if not isinstance(place, int) or not 0 <= place < len(anchors) or not isinstance(anchors[place], dict):
+        if type(place) is not int or not 0 <= place < len(anchors) or not isinstance(anchors[place], dict):
             raise Altered(f"Entry {number} names an anchor that is not there.")
         if anchors[place].get("state") != "final":
             break
-        covered, last = number, anchors[place]
+        _check_place(anchors[place])
         used.setdefault(place, []).append(number)
-    facts = {"count": len(entries), "anchored": covered, "chain": "not asked"}
-    sentences = check_trust(trust, [anchors[place] for place in used], [hospital_key])
-    if rpc_urls and used:
-        nodes = nodes_by_chain(rpc_urls)
-        for place, numbers in used.items():
-            _log_on_chain(nodes, anchors[place], {number: leaves[number - 1] for number in numbers})
+    return used
+
+
+def _uint64(document: dict, name: str) -> bytes:
+    value = member(document, name, int)
+    if value < 0:
+        raise Altered(f"The receipt has no readable “{name}”.")
+    return value.to_bytes(8, "big")
+
+
+def _check_map(log: Log, found: dict) -> list[tuple[dict, bytes, list[bytes]]]:
+    """How long the anchored map says that this line is, and how it ends. Returns its anchors with root and proof."""
+    number, count = _uint64(found, "number"), _uint64(found, "count")
+    if found["count"] > len(log):
+        raise Altered(f"Entry {len(log) + 1} is missing: the anchored map counts {found['count']}.")
+    key = unhex(log.export.get("log_key"), 32, "log key")
+    siblings = [unhex(item, 32, "map") for item in member(found, "siblings", list)]
+    if len(siblings) > 256:
+        raise Altered("The map in the receipt is not readable.")
+    index = sha256(b"medportal/log-index/v1\0", key)
+    line = sha256(b"medportal/log-line/v1\0", key, number, count, log.links[found["count"]])
+    node, place = sha256(b"\0", index, line), int.from_bytes(index, "big") >> (256 - len(siblings))
+    for sibling in siblings:
+        node = sha256(b"\1", sibling, node) if place & 1 else sha256(b"\1", node, sibling)
+        place >>= 1
+    if node != unhex(found.get("root"), 32, "root of the map"):
+        raise Altered(f"Entries 1 to {found['count']} are not the ones in the anchored map.")
+    tenant = unhex(log.export.get("tenant"), 16, "hospital")
+    end, before = unhex(found.get("link"), 32, "end of the log"), unhex(found.get("previous"), 32, "map before")
+    head = sha256(
+        b"\0medportal/log-map/v1\0", tenant, number, _uint64(found, "seq"), end, _uint64(found, "lines"), node, before
+    )
+    anchors = member(found, "anchors", list)
+    if not anchors or not all(isinstance(anchor, dict) for anchor in anchors):
+        raise Altered("An anchor in the receipt is not readable.")
+    proofs = [(anchor, *_check_anchor(anchor, head, "map")) for anchor in anchors]
+    if any(anchor["index"] != anchor["count"] - 1 for anchor in anchors):
+        # Two maps under one root would be two answers: only the last leaf counts.
+        raise Altered("Another map follows this one in the same batch.")
+    found["head"] = head
+    return proofs
+
+
+def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -> Report:
+    log = _read_log(data)
+    if earlier is not None:
+        _check_earlier(log, _read_log(earlier))
+    export, anchors = log.export, member(log.export, "anchors", list)
+    used = _log_anchors(export["entries"], anchors)
+    found = export.get("map") if export["v"] == 2 else None
+    proofs = []
+    if found is not None:
+        proofs = _check_map(log, member(export, "map", dict))
+        if any(anchor.get("state") != "final" for anchor, *_ in proofs):
+            proofs = []
+    sentences = check_trust(
+        trust, [anchors[place] for place in used] + [anchor for anchor, *_ in proofs], [log.hospital_key]
+    )
+    facts = {"count": len(log), "anchored": sum(map(len, used.values())), "complete_to": 0, "chain": "not asked"}
+    newer = None
+    if rpc_urls:
+        newer = _log_on_chains(log, used, proofs, nodes_by_chain(rpc_urls))
         facts["chain"] = "agrees"
-    elif rpc_urls:
+    if not proofs or (found["count"] == 0 and len(log)):
+        said = f"Entries 1 to {len(log)} follow from each other, but no confirmed block says yet how many there are."
+        return Report("pending", [said, "Get a newer export and check again.", *sentences], facts)
+    anchor, count = proofs[0][0], found["count"]
+    facts |= {"complete_to": count, "map": found["number"], "block_number": anchor["block_number"]}
+    place = f"anchored at {anchor['chain']} block {anchor['block_number']}"
+    said = [f"Entries 1 to {count} are complete and unchanged, {place}."]
+    if len(log) > count:
+        later = f"Entry {len(log)} was" if len(log) == count + 1 else f"Entries {count + 1} to {len(log)} were"
+        said.append(f"{later} written after that block.")
+    if newer is not None:
+        said.append(f"Block {newer['block_number']} says anew how many there are: get a newer export.")
+        if newer["block_time"] < str(export.get("issued_at")):
+            said.append("This export was made after that block and leaves it out. Do not accept it; ask again.")
+        return Report("superseded", [*said, *sentences], facts)
+    asked = "Compared just now with the chain, which holds no newer count."
+    if not rpc_urls:
+        asked = "The chain itself was not asked (--rpc), so a newer and longer list may exist."
+    return Report("authentic", [*said, asked, *sentences], facts)
+
+
+def _log_on_chains(log: Log, used: dict, proofs: list, nodes: dict[int, Node]) -> dict | None:
+    """Every leaf in its transaction, the map under its root; returns the place of a newer map, if there is one."""
+    anchors = log.export["anchors"]
+    if not used and not proofs:
         raise CannotCheck("No entry of this log has reached a confirmed block yet.")
-    if not entries:
-        return Report("authentic", ["The log is empty: entry 1 has not been written.", *sentences], facts)
-    facts["block_number"] = last and last.get("block_number")
-    if covered < len(entries):
-        said = f"Entries 1 to {len(entries)} are complete and unchanged; the last {len(entries) - covered} wait"
-        return Report("pending", [f"{said} for a confirmed block.", *sentences], facts)
-    place = f"{last['chain']} block {last['block_number']}"
-    said = f"Entries 1 to {covered} are complete and unchanged, anchored at {place}."
-    asked = "Compared just now with the chain." if rpc_urls else "The chain itself was not asked (--rpc)."
-    return Report("authentic", [said, asked, *sentences], facts)
+    for place, numbers in used.items():
+        _leaves_on_chain(_node_of(nodes, anchors[place]), anchors[place], {n: log.leaves[n - 1] for n in numbers})
+    for anchor, root, proof in proofs:
+        if anchor is proofs[0][0] or anchor["chain_id"] in nodes:
+            anchor_on_chain(_node_of(nodes, anchor), anchor, root, log.export["map"]["head"], proof, KIND_AUDIT_HEADS)
+    return _newer_map(_node_of(nodes, proofs[0][0]), *proofs[0][:2]) if proofs else None
 
 
-def _log_on_chain(nodes: dict[int, Node], anchor: dict, leaves: dict[int, bytes]) -> None:
+def _node_of(nodes: dict[int, Node], anchor: dict) -> Node:
     node = nodes.get(member(anchor, "chain_id", int))
     if node is None:
         raise CannotCheck(f"No node of chain {anchor['chain_id']} was given.")
-    address_bytes(anchor.get("contract"), "contract")
-    node.block_is(member(anchor, "block_number", int), unhex(anchor.get("block_hash"), 32, "block hash", "0x"))
+    return node
+
+
+def _leaves_on_chain(node: Node, anchor: dict, leaves: dict[int, bytes]) -> None:
+    node.block_is(anchor["block_number"], unhex(anchor.get("block_hash"), 32, "block hash", "0x"))
+    there = {word for log in _logs_of(node, anchor, TOPIC_ACCESS_LOGGED) for word in _words(log["data"])[3:]}
     for number, leaf in leaves.items():
-        try:
-            _event(node, anchor, TOPIC_ACCESS_LOGGED, lambda log, leaf=leaf: leaf.hex() in _words(log["data"])[3:])
-        except Altered as error:
-            raise Altered(f"The chain does not hold entry {number} as written.") from error
+        if leaf.hex() not in there:
+            raise Altered(f"The chain does not hold entry {number} as written.")
+
+
+def _newer_map(node: Node, anchor: dict, root: bytes) -> dict | None:
+    """The first later map of the same organisation on the same contract."""
+    topics = [TOPIC_ANCHORED, _topic_of(anchor)]
+    logs = node.logs(anchor["contract"], topics, anchor["block_number"], node.number("eth_blockNumber"))
+    try:
+        maps = sorted(
+            (node.integer(log["blockNumber"]), node.integer(log["logIndex"]), log["topics"][2])
+            for log in logs
+            if node.integer(_words(log["data"])[2]) == KIND_AUDIT_HEADS
+        )
+        places = [place for place, found in enumerate(maps) if found[2] == "0x" + root.hex()]
+        if not places:
+            raise CannotCheck("The chain's node leaves out events that it has shown before.")
+        later = maps[places[0] + 1 :]
+        if not later:
+            return None
+        block = node.ask("eth_getBlockByNumber", hex(later[0][0]), False)
+        at = datetime.fromtimestamp(node.integer(block["timestamp"]), UTC)
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, OSError) as error:
+        raise CannotCheck("The chain's node gives answers that make no sense.") from error
+    return {"block_number": later[0][0], "block_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
 def _words(data: str) -> list[str]:
@@ -558,12 +738,15 @@ def main(arguments=None) -> int:
     parser.add_argument("receipt", nargs="?", help="the receipt (JSON), byte for byte as downloaded")
     parser.add_argument("file", nargs="?", help="the record")
     parser.add_argument("--log", metavar="EXPORT", help="check an access log export instead of a record")
+    parser.add_argument("--earlier", metavar="EXPORT", help="an older export, which the one of --log must contain")
     parser.add_argument("--rpc", metavar="URL", action="append", default=[], help="a chain node to ask; repeatable")
     parser.add_argument("--trust", metavar="LIST", help="published list of contracts and hospital keys (JSON)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
     if bool(options.log) == bool(options.receipt):
         parser.error("give either RECEIPT and FILE, or --log EXPORT")
+    if options.earlier and not options.log:
+        parser.error("--earlier belongs to --log")
     try:
         report = _run(options)
     except (OSError, ValueError) as error:
@@ -584,7 +767,11 @@ def _run(options) -> Report:
     with open(options.log or options.receipt, "rb") as stream:
         data = stream.read(MAX_DOCUMENT_BYTES + 1)
     if options.log:
-        return check_log(data, rpc_urls=options.rpc, trust=trust)
+        earlier = None
+        if options.earlier:
+            with open(options.earlier, "rb") as stream:
+                earlier = stream.read(MAX_DOCUMENT_BYTES + 1)
+        return check_log(data, earlier=earlier, rpc_urls=options.rpc, trust=trust)
     if not options.file:
         return check_receipt(data, None, rpc_urls=options.rpc, trust=trust)
     with open(options.file, "rb") as stream:

@@ -186,27 +186,120 @@ def issue(document: dict, hospital: Signer = HOSPITAL, *, high_s: bool = False) 
     return rfc8785.dumps(document | {"signature": {"public_key": hospital.spki.hex(), "value": value}})
 
 
-def log_export(count: int = 7, *, final: int | None = None) -> dict:
-    """An access log with `count` entries, of which the first `final` are in a confirmed block."""
+TENANT, PATIENT, LOG_KEY = "a1" * 16, "b7" * 16, bytes(range(64, 96))
+NEIGHBOURS = [sha(b"neighbour", bytes([n])) for n in range(20)]
+
+
+def map_node(leaves: dict[str, bytes], prefix: str = "") -> bytes:
+    """The definition in docs/formats.md over {bits of the index: leaf}, kept apart from the code under test."""
+    below = {bits: leaf for bits, leaf in leaves.items() if bits.startswith(prefix)}
+    if len(below) < 2:
+        return next(iter(below.values()), bytes(32))
+    return sha(b"\1", map_node(below, prefix + "0"), map_node(below, prefix + "1"))
+
+
+def map_siblings(leaves: dict[str, bytes], bits: str) -> list[bytes]:
+    """From the leaf upwards."""
+    found, prefix = [], ""
+    while sum(other.startswith(prefix) for other in leaves) > 1:
+        step = bits[len(prefix)]
+        found.append(map_node(leaves, prefix + "10"[int(step)]))
+        prefix += step
+    return found[::-1]
+
+
+def bits_of(log_key: bytes) -> str:
+    return f"{int.from_bytes(sha(b'medportal/log-index/v1', bytes(1), log_key)):0256b}"
+
+
+def line_leaf(log_key: bytes, number: int, count: int, link: bytes) -> bytes:
+    index = sha(b"medportal/log-index/v1", bytes(1), log_key)
+    counts = number.to_bytes(8) + count.to_bytes(8)
+    return sha(b"\0", index, sha(b"medportal/log-line/v1", bytes(1), log_key, counts, link))
+
+
+def log_map(
+    count: int, link: bytes, *, changes: dict | None = None, anchor_changes: dict | None = None, **place
+) -> dict:
+    """A map in which the line of LOG_KEY has `count` entries; `changes` come before the head is made."""
+    number = place.get("number", 17)
+    leaves = {bits_of(key): line_leaf(key, number, 3, sha(key)) for key in NEIGHBOURS[: place.get("neighbours", 20)]}
+    mine = bits_of(LOG_KEY)
+    leaves[mine] = line_leaf(LOG_KEY, number, count, link)
+    found = {
+        "number": number,
+        "seq": 41,
+        "link": sha(b"end").hex(),
+        "lines": len(leaves),
+        "root": map_node(leaves).hex(),
+        "previous": sha(b"map before").hex(),
+        "count": count,
+        "siblings": [item.hex() for item in map_siblings(leaves, mine)],
+    } | (changes or {})
+    head = sha(
+        b"\0medportal/log-map/v1\0",
+        bytes.fromhex(TENANT),
+        found["number"].to_bytes(8),
+        found["seq"].to_bytes(8),
+        bytes.fromhex(found["link"]),
+        found["lines"].to_bytes(8),
+        bytes.fromhex(found["root"]),
+        bytes.fromhex(found["previous"]),
+    )
+    before = [sha(b"head before", bytes([n])) for n in range(place.get("before", 0))]
+    anchor = {
+        "chain": "MED",
+        "chain_id": MED,
+        "contract": CONTRACT,
+        "organisation": ORGANISATION,
+        "root": "0x" + tree([*before, head]).hex(),
+        "index": len(before),
+        "count": len(before) + 1,
+        "proof": ["0x" + item.hex() for item in path([*before, head], len(before))],
+        "tx_hash": "0x" + "77" * 32,
+        "block_number": 502,
+        "block_hash": "0x" + "bb" * 32,
+        "block_time": "2026-11-03T10:14:20Z",
+        "state": "final",
+    } | (anchor_changes or {})
+    return found | {"anchors": [anchor]}
+
+
+def log_export(
+    count: int = 7,
+    *,
+    final: int | None = None,
+    counted: int | None = None,
+    map_changes: dict | None = None,
+    anchor_changes: dict | None = None,
+    **place,
+) -> dict:
+    """An access log: the first `final` entries are in a confirmed block, and a confirmed map counts `counted`."""
     final = count if final is None else final
-    link, entries = bytes(32), []
+    counted = final if counted is None else counted
+    links, entries = [bytes(32)], []
     for number in range(1, count + 1):
         body = rfc8785.dumps(
             {
                 "patient_seq": number,
-                "patient_previous_link": link.hex(),
-                "hospital": "a1" * 16,
-                "patient": "b7" * 16,
+                "patient_previous_link": links[-1].hex(),
+                "hospital": TENANT,
+                "patient": PATIENT,
                 "action": "records.version.read",
                 "seq": number * 3,
             }
         )
         salt = sha(b"salt", bytes([number]))
         leaf = sha(b"\0", salt, sha(body))
-        link = sha(link, leaf)
-        place = 0 if number <= final else None
+        links.append(sha(links[-1], leaf))
         entries.append(
-            {"body": body.decode(), "salt": salt.hex(), "leaf": leaf.hex(), "link": link.hex(), "anchor": place}
+            {
+                "body": body.decode(),
+                "salt": salt.hex(),
+                "leaf": leaf.hex(),
+                "link": links[-1].hex(),
+                "anchor": 0 if number <= final else None,
+            }
         )
     anchor = {
         "chain": "MED",
@@ -219,14 +312,18 @@ def log_export(count: int = 7, *, final: int | None = None) -> dict:
         "block_time": "2026-11-03T10:14:12Z",
         "state": "final",
     }
+    link = links[counted] if counted <= count else sha(b"cut")
     return {
-        "v": 1,
+        "v": 2,
         "type": "access-log",
-        "tenant": "a1" * 16,
-        "patient": "b7" * 16,
+        "tenant": TENANT,
+        "patient": PATIENT,
         "count": count,
         "entries": entries,
         "anchors": [anchor] if final else [],
+        "log_key": LOG_KEY.hex(),
+        "map": log_map(counted, link, changes=map_changes, anchor_changes=anchor_changes, **place) if final else None,
+        "people": {},
         "issued_at": "2026-11-20T09:00:00Z",
     }
 
