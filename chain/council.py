@@ -101,7 +101,7 @@ def chain_time(chain: str) -> datetime:
     return newest.timestamp if newest else datetime.fromtimestamp(0, UTC)
 
 
-def _final(chain: str, contract: str, names: Sequence[str]) -> list[ChainEvent]:
+def final_events_of(chain: str, contract: str, names: Sequence[str]) -> list[ChainEvent]:
     state = ChainState.objects.filter(name=chain).first()
     found = ChainEvent.objects.filter(
         chain=chain,
@@ -119,12 +119,12 @@ def council(chain: str) -> Council | None:
         place = deployment(chain).contracts.get("Council")
     except DeploymentMismatch:
         return None
-    changes = _final(chain, "Council", ["OfficersChanged"]) if place else []
+    changes = final_events_of(chain, "Council", ["OfficersChanged"]) if place else []
     if not changes:
         return None
     granted = [
         event.args
-        for event in _final(chain, "AccessManager", ["RoleGranted"])
+        for event in final_events_of(chain, "AccessManager", ["RoleGranted"])
         if int(event.args["roleId"]) == deploying.RELEASE_ROLE and event.args["account"] == hex0x(place.address)
     ]
     last = changes[-1].args
@@ -144,7 +144,7 @@ def proposals(chain: str) -> list[Proposal]:
         return []
     names = ["Proposed", "Approved", "Scheduled", "Executed", "Cancelled"]
     by_id: dict[str, list[ChainEvent]] = {}
-    for event in _final(chain, "Council", names):
+    for event in final_events_of(chain, "Council", names):
         by_id.setdefault(event.args["id"], []).append(event)
     digests = [bytes.fromhex(events[0].args["reason"][2:]) for events in by_id.values()]
     written = {hex0x(row.digest): row.text for row in CouncilReason.objects.filter(digest__in=digests)}

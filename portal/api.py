@@ -5,6 +5,7 @@ from django.urls import path
 
 from hospitals import api as hospitals_api
 from hospitals.access import public
+from portal.dashboards.contracts import ContractsView
 from portal.errors import not_found
 from records import api as records_api
 
@@ -19,6 +20,7 @@ def unknown(request: HttpRequest, rest: str) -> HttpResponse:
 
 urlpatterns = [
     path("me/", hospitals_api.MeView.as_view(), name="me"),
+    path("contracts/", ContractsView.as_view(), name="contracts"),
     path("organisations/", hospitals_api.OrganisationListView.as_view(), name="organisations"),
     path("organisations/<uuid:organisation_id>/", hospitals_api.OrganisationView.as_view(), name="organisation"),
     path("practitioners/", hospitals_api.PractitionerListView.as_view(), name="practitioners"),

@@ -67,7 +67,16 @@ STATES: dict[str, dict[str, Look]] = {
         "down": Look("warn", "cloud", _("Not answering")),
         "halted": Look("stop", "bolt", _("Stopped")),
         "match": Look("ok", "okay", _("Matches")),
+        "unannounced": Look("wait", "clock", _("Not announced on the chain")),
         "mismatch": Look("stop", "warn", _("Does not match")),
+    },
+    "release": {
+        "proposed": Look("wait", "clock", _("Waits for approval")),
+        "scheduled": Look("info", "clock", _("Approved, waiting time")),
+        "ready": Look("info", "check", _("Can take effect")),
+        "executed": Look("ok", "okay", _("In effect")),
+        "cancelled": Look("", "refused", _("Stopped")),
+        "lapsed": Look("", "clock", _("Run out")),
     },
     "access": {
         "treatment": Look("ok", "okay", _("Treatment")),

@@ -42,7 +42,8 @@ MENUS: dict[str, tuple[Entry, ...]] = {
         Entry("regulator:home", _("Overview"), "home", _("Overview")),
         Entry("regulator:applications", _("Applications"), "doc", _("Applications")),
         Entry("regulator:organisations", _("Organisations"), "building", _("Places")),
-        Entry("regulator:contracts", _("Contracts and releases"), "build"),
+        Entry("regulator:contracts", _("Contracts"), "build"),
+        Entry("regulator:releases", _("Releases"), "check"),
         Entry("regulator:chains", _("Chain health"), "chain", _("Chains")),
         Entry("regulator:statistics", _("Statistics"), "chart"),
         Entry("regulator:query", _("Record query"), "search"),
@@ -57,7 +58,12 @@ MENUS: dict[str, tuple[Entry, ...]] = {
     ),
 }
 # Single places other templates link to, by a name that outlives the route.
-PLACES = {"patient-search": "hospital:patients", "verify": "public:verify", "status": "public:chain"}
+PLACES = {
+    "patient-search": "hospital:patients",
+    "verify": "public:verify",
+    "status": "public:chain",
+    "contracts": "public:contracts",
+}
 
 
 def route_url(route: str, request: HttpRequest) -> str | None:

@@ -8,7 +8,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 
 from hospitals import walls
 
-PLUGINS = ("chain_fixtures", "factories", "people", "scenarios", "campaigns.harness")
+PLUGINS = ("chain_fixtures", "factories", "people", "council", "scenarios", "campaigns.harness")
 pytest_plugins = [f"tests.{name}" for name in PLUGINS if find_spec(f"tests.{name}")]
 APPEND_ONLY = ["hospitals_auditentry"]
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0")  # the last: asking for a free port

@@ -22,6 +22,7 @@ from hospitals.models import Membership, Organisation
 from hospitals.roles import Permission
 from hospitals.tenancy import all_tenants
 from hospitals.types import MembershipStatus, OrganisationKind, OrganisationStatus
+from portal.dashboards.contracts import contracts_context
 from portal.dashboards.operations import chain_rows, health_context
 from portal.dashboards.public import ApplicationForm
 from portal.dashboards.viewer import CHAINS
@@ -241,11 +242,7 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @regulator_required(Permission.CHAIN_HEALTH)
 def contracts(request: HttpRequest) -> HttpResponse:
-    rows = [row for name in CHAINS for row in chain_selectors.contracts(name)]
-    releases = [event for name in CHAINS for event in chain_selectors.events_named(name, "ReleaseAnnounced", limit=20)]
-    return render(
-        request, "regulator/contracts.html", {"rows": rows, "releases": releases, "checked_at": timezone.now()}
-    )
+    return render(request, "regulator/contracts.html", contracts_context())
 
 
 @require_safe

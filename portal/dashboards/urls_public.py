@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.dashboards import public, verify, viewer
+from portal.dashboards import contracts, public, verify, viewer
 
 app_name = "public"
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     path("verify/chain", verify.anchored, name="verify-chain"),
     path("verify/trust.json", verify.trust, name="verify-trust"),
     path("verify/verify_receipt.py", verify.checker, name="verify-checker"),
+    path("contracts/", contracts.contracts, name="contracts"),
     path("chain/", viewer.chains, name="chain"),
     path("chain/<str:chain>/tx/<str:tx_hash>/", viewer.transaction, name="transaction"),
     path("chain/<str:chain>/block/<int:number>/", viewer.block, name="block"),

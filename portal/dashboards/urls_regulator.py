@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.dashboards import regulator
+from portal.dashboards import regulator, regulator_releases
 
 app_name = "regulator"
 urlpatterns = [
@@ -13,6 +13,9 @@ urlpatterns = [
     path("organisations/", regulator.organisations, name="organisations"),
     path("organisations/<slug:slug>/", regulator.organisation, name="organisation"),
     path("contracts/", regulator.contracts, name="contracts"),
+    path("releases/", regulator_releases.releases, name="releases"),
+    path("releases/new/", regulator_releases.propose, name="release_new"),
+    path("releases/<str:chain>/<str:proposal_id>/", regulator_releases.release, name="release"),
     path("chains/", regulator.chains, name="chains"),
     path("statistics/", regulator.statistics, name="statistics"),
     path("records/", regulator.query, name="query"),

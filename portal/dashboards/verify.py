@@ -7,9 +7,11 @@ from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-import chain.selectors as chain_selectors
-from chain.errors import ChainError
-from chain.gateway import gateway
+from chain import codec
+from chain.artefacts import deployment
+from chain.errors import ChainError, DeploymentMismatch
+from chain.gateway import Gateway, checksum, gateway
+from chain.types import hex0x
 from hospitals.access import public
 from hospitals.selectors import signing_keys
 from records.verification.status import status_of_leaf
@@ -40,9 +42,9 @@ def checker(request: HttpRequest) -> FileResponse:
 def trust(request: HttpRequest) -> JsonResponse:
     """The contracts and hospital keys a receipt may name, for verify_receipt.py --trust."""
     contracts = [
-        {"chain": name, "chain_id": item.chain_id, "name": item.name, "contract": item.address}
+        {"chain": name, "chain_id": chain_id, "name": kind, "contract": checksum(address)}
         for name in CHAINS
-        for item in chain_selectors.contracts(name)
+        for chain_id, address, kind in _contracts(name)
     ]
     return JsonResponse({"v": 1, "contracts": contracts, "keys": signing_keys()})
 
@@ -69,14 +71,28 @@ def anchored(request: HttpRequest) -> JsonResponse:
 
 
 def _answer(name: str, root: bytes, contract: str, kids: list[str]) -> dict:
-    known = {item.address.lower() for item in chain_selectors.contracts(name) if item.name == "AnchorLog"}
+    known = {hex0x(address): address for _, address, kind in _contracts(name) if kind == "AnchorLog"}
     node = gateway(name)
     answer = {"is_known": contract in known, "head": node.head().number, "anchored": None, "hospitals": {}}
-    if answer["is_known"] and (held := node.call("AnchorLog", "anchorOf", root))[0]:
+    if answer["is_known"] and (held := _anchor(node, known[contract], root))[0]:
         number, count = held[0], held[2]
         block = node.block_by_number(number)
         answer["anchored"] = {"block_number": number, "count": count, "block_hash": "0x" + block.hash.hex()}
     return answer | {"hospitals": signing_keys([bytes.fromhex(kid) for kid in kids])}
+
+
+def _contracts(name: str) -> list[tuple[int, bytes, str]]:
+    """Earlier versions, too: a receipt names the contract that its record was anchored with, for ever."""
+    try:
+        place = deployment(name)
+    except DeploymentMismatch:
+        return []
+    return [(place.chain_id, address, kind) for address, kind in place.names.items()]
+
+
+def _anchor(node: Gateway, contract: bytes, root: bytes) -> tuple:
+    function = codec.function("AnchorLog", "anchorOf")
+    return function.decode_result(node.call_raw(contract, function.encode([root])))
 
 
 def _is_hex(value: str, length: int, prefix: str = "") -> bool:

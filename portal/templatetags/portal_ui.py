@@ -1,7 +1,7 @@
 """Tags and filters of the page components in templates/components."""
 
 import hashlib
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import forms, template
@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from portal import look, navigation
 
@@ -151,6 +152,19 @@ def when(value: date | datetime | None, form: str = "datetime") -> str:
         return named % {"day": format_date(day, "j F" if days in (0, 1) else "l, j F Y")}
     formats = {"date": "j M Y", "time": "H:i", "datetime": "j M Y, H:i", "full": "j M Y, H:i:s"}
     return format_date(local, formats.get(form, form))
+
+
+@register.filter
+def duration(value: timedelta) -> str:
+    """A waiting time in its largest whole unit: 2 days, 36 hours, 1 minute."""
+    seconds = round(value.total_seconds())
+    if seconds >= 2 * 86400 and seconds % 86400 == 0:
+        return ngettext("%(n)d day", "%(n)d days", seconds // 86400) % {"n": seconds // 86400}
+    if seconds >= 3600 and seconds % 3600 == 0:
+        return ngettext("%(n)d hour", "%(n)d hours", seconds // 3600) % {"n": seconds // 3600}
+    if seconds >= 60 and seconds % 60 == 0:
+        return ngettext("%(n)d minute", "%(n)d minutes", seconds // 60) % {"n": seconds // 60}
+    return ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds}
 
 
 @register.filter

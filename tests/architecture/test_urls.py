@@ -13,6 +13,7 @@ PUBLIC = {
     "public:apply-thanks",
     "public:block",
     "public:chain",
+    "public:contracts",
     "public:home",
     "public:register",
     "public:transaction",
