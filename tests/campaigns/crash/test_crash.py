@@ -1,0 +1,80 @@
+"""Kill anywhere: a process ends itself at a failpoint, others recover, and everything that was promised still holds."""
+
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from tests.campaigns.crash import pool
+from tests.campaigns.crash.planted import DEFECTS
+from tests.campaigns.harness import NothingInjected, Run
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
+NAMES = sorted(pool.failpoints())
+# What the checker must have had before its eyes, or its silence would mean nothing.
+BLIND = {"I1 uploads", "I2 anchors", "I3 transactions", "I4 files", "I5 releases", "I5 consents", "I6 events"}
+BLIND |= {"I7 blobs", "I8 links", "I8 acts", "I9 wishes", "I10 rows", "signatures"}
+LEAST = 10  # kills at each failpoint, from ci size on
+
+
+def played(run, lanes, until=lambda: False, **wanted):
+    """Plays the rounds of a run on all lanes, counts what fired, and yields each (plan, result)."""
+    profile = lanes.profiled()
+    names = random.Random(run.seed).sample(NAMES, len(NAMES))
+    rounds = (pool.plan(rng, index, profile, **{"names": names, **wanted}) for index, rng in run)
+    for plan, result in lanes.play(itertools.takewhile(lambda _: not until(), rounds)):
+        for name, how in result["fired"]:
+            run.injected(f"{how} {name}")
+        yield plan, result
+
+
+def kills_of(run):
+    return Counter({name.removeprefix("kill "): n for name, n in run.counts.items() if name.startswith("kill ")})
+
+
+@pytest.mark.scenario("O1")
+def test_nothing_is_lost_or_done_twice_wherever_a_process_dies(campaign, lanes):
+    run = campaign("crash", small=14, ci=14 * len(NAMES), night=140 * len(NAMES))
+    looked_at = Counter()
+    for plan, result in played(run, lanes):
+        looked_at.update(result["looked_at"])
+        run.index = plan["index"] if result["faults"] else run.index
+        assert not result["faults"], (plan, result["faults"])
+    assert not BLIND - set(looked_at), f"nothing was there to look at: {BLIND - set(looked_at)}"
+    kills = kills_of(run)
+    run.note(kills=sum(kills.values()), looked_at=dict(looked_at))
+    if run.rounds >= 12 * len(NAMES) and run.only is None:
+        assert sum(kills.values()) >= 1000
+        rare = {name: kills[name] for name in NAMES if kills[name] < LEAST}
+        assert not rare, f"failpoints with fewer than {LEAST} kills: {rare}"
+
+
+@pytest.mark.parametrize("name", sorted(DEFECTS))
+def test_planted_defect_is_caught(name, lanes, request):
+    """The same plans, the same checker, one defect in the product."""
+    defect = DEFECTS[name]
+    run = Run(f"planted {name}", rounds=40, seed=request.config.getoption("--seed") or "planted")
+    wanted = {"names": defect.names, "scenarios": defect.scenarios, "how": defect.how, "plant": name}
+    seen = []
+    for _, result in played(run, lanes, until=lambda: any(map(defect.is_caught, seen)), **wanted):
+        seen.append(result["faults"])
+        assert not any(fault.startswith(("lane:", "not planted:")) for fault in result["faults"]), result["faults"]
+    assert run.counts, "no process was killed"
+    assert any(map(defect.is_caught, seen)), f"{defect.text} Nobody noticed in {len(seen)} rounds: {seen}"
+
+
+def test_campaign_without_a_fault_fails(lanes):
+    """Rounds in which no process dies show nothing, and the campaign says so."""
+    run = Run("unarmed", rounds=2, seed="x")
+    nowhere = {"acts": {"name": "no such place", "hit": 1, "how": "kill"}}
+    rounds = ({"index": index, "seed": "x", "scenario": "read", "faults": nowhere, "plant": ""} for index, _ in run)
+    with pytest.raises(NothingInjected):
+        for _, result in lanes.play(rounds):
+            for name, how in result["fired"]:
+                run.injected(f"{how} {name}")
+
+
+def test_every_failpoint_is_reached_by_a_scenario(lanes):
+    reached = {name for hits in lanes.profiled().values() for name in hits}
+    assert set(NAMES) <= reached, f"no scenario reaches {sorted(set(NAMES) - reached)}"
