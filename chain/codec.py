@@ -124,6 +124,11 @@ def _word_reader(kind: str) -> WordReader | None:
     return None
 
 
+def _whole(word: str) -> str:
+    """Of a longer value a topic holds only the hash."""
+    return "0x" + word
+
+
 class Event:
     """Decodes one kind of log. Words are cut out of the node's text directly: this is the indexer's hot path."""
 
@@ -133,37 +138,37 @@ class Event:
         self.topic = keccak(text=signature_of(entry))
         inputs = entry["inputs"]
         indexed = [part for part in inputs if part["indexed"]]
-        self.indexed = [(p["name"], _word_reader(p["type"]) or (lambda word: "0x" + word)) for p in indexed]
-        self.plain = [p for p in inputs if not p["indexed"]]
-        readers = [_word_reader(p["type"]) for p in self.plain]
-        self.words = None if None in readers else list(zip((p["name"] for p in self.plain), readers, strict=True))
-        self.types = tuple(type_of(p) for p in self.plain)
+        self.plain = [part for part in inputs if not part["indexed"]]
+        self.types = tuple(type_of(part) for part in self.plain)
+        self.topics = len(indexed)
+        readers = [_word_reader(part["type"]) for part in self.plain]
+        # All arguments of one word each: then the data is read like one more row of topics.
+        self.is_flat = None not in readers
+        words = [(part["name"], _word_reader(part["type"]) or _whole) for part in indexed]
+        if self.is_flat:
+            words += [(part["name"], read) for part, read in zip(self.plain, readers, strict=True)]
+        self.words = [(name, read, WORD * at) for at, (name, read) in enumerate(words)]
 
     def decode(self, topics: list[str], data: str) -> dict[str, Any]:
         """Arguments by name, indexed ones first, from 0x text as a node gives it."""
-        if len(topics) != len(self.indexed) + 1:
-            raise RpcInconsistent(f"{self.name}: wrong number of topics")
         try:
-            found = {}
-            for (name, read), topic in zip(self.indexed, topics[1:], strict=True):
-                bytes.fromhex(topic[2:])  # anything but hex digits raises
-                if len(topic) != WORD + 2:
-                    raise ValueError(topic)
-                found[name] = read(topic[2:].lower())
-            if self.words is None:
+            found = [topic[2:] for topic in topics[1:]]
+            if len(found) != self.topics or any(len(digits) != WORD for digits in found):
+                raise ValueError(topics)
+            if self.is_flat:
+                found.append(data[2:])
+            digits = "".join(found).lower()
+            # `fromhex` refuses what is no digit but skips blanks: the number of bytes shows those.
+            if len(digits) != WORD * len(self.words) or 2 * len(bytes.fromhex(digits)) != len(digits):
+                raise ValueError(data)
+            args = {name: read(digits[at : at + WORD]) for name, read, at in self.words}
+            if not self.is_flat:
                 values = abi_decode(self.types, bytes.fromhex(data[2:]))
                 for part, value in zip(self.plain, values, strict=True):
-                    found[part["name"]] = to_json(from_abi(part, value))
-                return found
-            bytes.fromhex(data[2:])
-            if len(data) != WORD * len(self.words) + 2:
-                raise ValueError(data)
-            digits = data[2:].lower()
-            for place, (name, read) in enumerate(self.words):
-                found[name] = read(digits[WORD * place : WORD * place + WORD])
+                    args[part["name"]] = to_json(from_abi(part, value))
         except (ValueError, DecodingError) as error:
             raise RpcInconsistent(f"{self.name}: the log does not decode") from error
-        return found
+        return args
 
 
 @cache

@@ -8,6 +8,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache, partial
 from operator import itemgetter
 
 import msgspec
@@ -15,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from chain import bloom, codec, fork, identity
+from chain.ahead import Ahead
 from chain.artefacts import Deployment, deployment
 from chain.conf import conf
 from chain.errors import ChainHalted, LeaseLost, RpcInconsistent, RpcLimited
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 SEEN_SECONDS = 5
 INDEX_END = 2**31  # what the column holds
 encode_json = msgspec.json.Encoder().encode
+# In one answer the same numbers and transactions stand again and again.
+_int = lru_cache(maxsize=65_536)(int_of)
+_hash = lru_cache(maxsize=4_096)(partial(bytes_of, size=32))
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,12 @@ class Indexer:
         self.place: Deployment = deployment(chain)
         self.addresses = list(self.place.names)
         node_conf = self.node.conf
+        self.ahead = Ahead(partial(self.node.get_logs, self.addresses))
         self.window = Window(node_conf.window_blocks, node_conf.window_blocks_max)
-        self.kinds = {
-            hex0x(address): {hex0x(topic): kind for topic, kind in codec.events(name).items()}
+        self.known = {
+            hex0x(address): (address, {hex0x(topic): kind for topic, kind in codec.events(name).items()})
             for address, name in self.place.names.items()
         }
-        self.binary = {hex0x(address): address for address in self.addresses}
         self.witness = Witness(chain)
         self.masks = bloom.masks_of({address: codec.events(name) for address, name in self.place.names.items()})
 
@@ -199,7 +204,7 @@ class Indexer:
         size = min(self.window.size, look.finalized - state.cursor_number)
         last = first + size - 1
         try:
-            logs = self.node.get_logs(self.addresses, first, last)
+            logs = self.ahead.take(first, last)
         except RpcLimited:
             self.window.refused(size, now)
             if size > 1:
@@ -208,6 +213,8 @@ class Indexer:
             log.error("gap chain=%s block=%s", self.chain, first)
         else:
             self.window.accepted(size, now)
+            if last < look.finalized:
+                self.ahead.ask(last + 1, min(last + self.window.size, look.finalized))
         end = self.node.block_by_number(last)
         if end is None or (size == 1 and end.parent_hash != bytes(state.cursor_hash)):
             raise RpcInconsistent(f"{self.chain}: block {last} does not continue the chain")
@@ -254,36 +261,38 @@ class Indexer:
 
     def _rows(self, logs: list[LogJson], first: int, last: int, headers: dict[int, Header]) -> list[EventRow]:
         """Decoded logs in chain order; anything that was not asked for makes the answer worthless."""
-        placed = sorted(((int_of(log.blockNumber), int_of(log.logIndex), log) for log in logs), key=itemgetter(0, 1))
+        placed = sorted([(_int(log.blockNumber), _int(log.logIndex), log) for log in logs], key=itemgetter(0, 1))
         blocks = self._blocks(placed, headers)
         rows = []
-        with_logs = set()
         before = (-1, -1)
         for number, index, entry in placed:
             text, block_hash, block_time = blocks[number]
-            kinds = self.kinds.get(entry.address) or self.kinds.get(entry.address.lower())
+            known = self.known.get(entry.address) or self.known.get(entry.address.lower())
             fits = first <= number <= last and before < (number, index) < (number, INDEX_END) and not entry.removed
-            if not fits or kinds is None or entry.blockHash != text:
+            if not fits or known is None or entry.blockHash != text:
                 raise RpcInconsistent(f"{self.chain}: logs of {first} to {last} are not what was asked for")
             before = (number, index)
-            with_logs.add(number)
+            address, kinds = known
             kind = kinds.get(entry.topics[0]) if entry.topics else None
             if kind is None:
                 continue
+            args = encode_json(kind.decode(entry.topics, entry.data)).decode()
+            tx_hash = _hash(entry.transactionHash)
             rows.append(
                 EventRow(
                     self.chain,
                     block_hash,
                     number,
                     block_time,
-                    bytes_of(entry.transactionHash, 32),
+                    tx_hash,
                     index,
-                    self.binary[entry.address.lower()],
+                    address,
                     kind.contract,
                     kind.name,
-                    encode_json(kind.decode(entry.topics, entry.data)).decode(),
+                    args,
                 )
             )
+        with_logs = {number for number, _, _ in placed} if headers else ()
         for header in headers.values():
             if header.number not in with_logs:
                 self._surely_empty(header)

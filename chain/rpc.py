@@ -33,7 +33,7 @@ class BlockJson(msgspec.Struct):
     logsBloom: str | None = None  # noqa: N815
 
 
-class LogJson(msgspec.Struct):
+class LogJson(msgspec.Struct, gc=False):  # many thousands at once, and never part of a circle
     address: str
     topics: list[str]
     data: str
