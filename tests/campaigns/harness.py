@@ -48,10 +48,14 @@ class Run:
         return random.Random(f"{self.seed}:{self.name}:{index}")
 
     def __iter__(self):
+        yield from self.ahead()
+        self.finish()
+
+    def ahead(self):
+        """The same rounds for a campaign that plays several at once; it calls `finish` when all are back."""
         indexes = range(self.rounds) if self.only is None else [self.only]
         for self.index in indexes:
             yield self.index, self.rng(self.index)
-        self.finish()
 
     def injected(self, name, times=1):
         """Counts a fault that really fired."""
