@@ -8,7 +8,7 @@ from chain import health
 from chain.errors import NodesDisagree, RpcInconsistent, RpcUnavailable
 from chain.gateway import gateways_close
 from chain.indexer import Indexer, events_reset
-from chain.models import ChainState, Finding
+from chain.models import ChainEvent, ChainState, Finding
 from chain.witness import agreed
 from tests.fakes.proxy import Http, Proxy
 
@@ -112,7 +112,8 @@ def test_below_finality_nothing_is_released_from_the_first_moment(two, chains, w
     """A reorganisation deeper than finality: refused before the index has looked, refused after it has halted."""
     with_node(settings, "MED", rpc_url_2="")
     assert two() is True
-    chains["MED"].rpc("anvil_reorg", 20, [])  # back to before the admission
+    admitted = ChainEvent.objects.filter(chain="MED", name="OrganisationAdmitted").latest("block_number").block_number
+    chains["MED"].rpc("anvil_reorg", chains["MED"].head - admitted + 1, [])
     with pytest.raises(RpcInconsistent, match="not on the chain"):
         two()
     assert workers.indexers["MED"].step().kind == "halt"
