@@ -7,7 +7,6 @@ from django.db.models import Q, QuerySet
 from chain import deploying, merkle
 from chain.artefacts import deployment
 from chain.conf import conf
-from chain.gateway import bytes_of
 from chain.health import alarms, block_indexed, contracts, queue_status, sync_status
 from chain.models import Attempt, ChainEvent, ChainState, ItemState, OutboxItem
 from chain.projection import final_events, projector_advance
@@ -17,7 +16,6 @@ from chain.viewer import block_view, blocks_newest, transaction_view
 
 __all__ = [
     "access_count",
-    "access_leaves",
     "alarms",
     "block_indexed",
     "block_view",
@@ -113,27 +111,19 @@ def inclusion(ref: str) -> Inclusion | None:
 
 
 def access_count(*, chain: str, organisation: bytes) -> int:
-    """Entries of an organisation's access log that are final on chain."""
-    event = _access_events(chain, organisation).order_by("-block_number", "-log_index").first()
-    return 0 if event is None else event.args["firstSeq"] + len(event.args["leaves"])
-
-
-def access_leaves(*, chain: str, organisation: bytes) -> list[bytes]:
-    """All of them, in the order of the log."""
-    events = _access_events(chain, organisation).order_by("block_number", "log_index")
-    return [bytes_of(leaf) for args in events.values_list("args", flat=True) for leaf in args["leaves"]]
-
-
-def _access_events(chain: str, organisation: bytes):
+    """Entries of an organisation's access log that are final on chain, in all versions of the contract."""
     state = ChainState.objects.filter(name=chain).first()
-    return ChainEvent.objects.filter(
+    events = ChainEvent.objects.filter(
         chain=chain,
         is_canonical=True,
         contract="AccessLog",
         name="AccessLogged",
         args__organisation=hex0x(organisation),
         block_number__lte=state.finalized if state else -1,
-    )
+    ).order_by("-block_number", "-log_index")
+    places = set(events.order_by().values_list("address", flat=True).distinct())
+    last = [events.filter(address=place).first() for place in places]
+    return sum(event.args["firstSeq"] + len(event.args["leaves"]) for event in last if event)
 
 
 def deployer_address() -> bytes:

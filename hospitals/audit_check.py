@@ -93,10 +93,11 @@ def verify_hospital(hospital: Organisation) -> Completeness:
 def _is_as_on_chain(ledger: "_Ledger", organisation: bytes, to_block: int) -> bool:
     """The contract's own rolling head over the leaves of the index. A node that does not answer says nothing."""
     try:
-        head, count = accesslog.head_asked(chain=CHAIN, organisation=organisation, block=to_block)
+        asked = accesslog.heads_asked(chain=CHAIN, organisation=organisation, block=to_block)
     except ChainError:
         return True
-    return (head, count) == (ledger.head, ledger.count)
+    start = (accesslog.ROLLING_START, 0)
+    return all(ledger.heads.get(place, start) == asked.get(place, start) for place in {*asked, *ledger.heads})
 
 
 class _Line:
@@ -122,9 +123,9 @@ class _Line:
 class _Ledger:
     """The leaves on the chain beside those of the rows. Both come in nearly the same order, so little is held."""
 
-    def __init__(self, leaves: Iterator[bytes], to_block: int):
-        self.leaves, self.to_block = leaves, to_block
-        self.head, self.count = accesslog.ROLLING_START, 0
+    def __init__(self, leaves: Iterator[tuple[bytes, bytes]], to_block: int):
+        self.leaves, self.to_block, self.count = leaves, to_block, 0
+        self.heads: dict[bytes, tuple[bytes, int]] = {}
         self.rows: dict[bytes, tuple[int, bool]] = {}
         self.chain: dict[bytes, int] = {}
 
@@ -134,9 +135,10 @@ class _Ledger:
 
     def take(self, most: int | None) -> None:
         """The next leaves of the chain; None for all that are left."""
-        for leaf in islice(self.leaves, most):
+        for place, leaf in islice(self.leaves, most):
             self.count += 1
-            self.head = accesslog.rolling(self.head, [leaf])
+            head, count = self.heads.get(place, (accesslog.ROLLING_START, 0))
+            self.heads[place] = accesslog.rolling(head, leaf), count + 1
             if self.rows.pop(leaf, None) is None:
                 self.chain[leaf] = self.count
 

@@ -12,6 +12,7 @@ urlpatterns = [
     path("apply/thanks/", public.apply_thanks, name="apply-thanks"),
     path("verify/", verify.verify, name="verify"),
     path("verify/chain", verify.anchored, name="verify-chain"),
+    path("verify/log", verify.log_map, name="verify-log"),
     path("verify/trust.json", verify.trust, name="verify-trust"),
     path("verify/verify_receipt.py", verify.checker, name="verify-checker"),
     path("contracts/", contracts.contracts, name="contracts"),

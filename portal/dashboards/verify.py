@@ -7,10 +7,11 @@ from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from chain import codec
+from chain import accesslog, codec
 from chain.artefacts import deployment
 from chain.errors import ChainError, DeploymentMismatch
 from chain.gateway import Gateway, checksum, gateway
+from chain.selectors import sync_status
 from chain.types import hex0x
 from hospitals.access import public
 from hospitals.selectors import signing_keys
@@ -68,6 +69,32 @@ def anchored(request: HttpRequest) -> JsonResponse:
         )
     except ChainError:
         return JsonResponse(DOWN, status=503)
+
+
+@require_GET
+@public
+def log_map(request: HttpRequest) -> JsonResponse:
+    """What a chain holds about the map of a log, and whether a newer one followed. Nobody's list comes here."""
+    name, root, kid = (request.GET.get(key, "") for key in ("chain", "root", "kid"))
+    if name not in CHAINS or not _is_hex(root, 32, "0x") or not _is_hex(kid, 32):
+        return JsonResponse(INVALID, status=400)
+    try:
+        return JsonResponse(_map_answer(name, bytes.fromhex(root[2:]), request.GET.get("contract", "").lower(), kid))
+    except ChainError:
+        return JsonResponse(DOWN, status=503)
+
+
+def _map_answer(name: str, root: bytes, contract: str, kid: str) -> dict:
+    """From the index, which knows who anchored what in which order, and only while the node says the same."""
+    answer = _answer(name, root, contract, [kid])
+    answer |= {"head": min(answer["head"], sync_status(name).cursor), "newer": None}
+    event = accesslog.anchor_indexed(chain=name, root=root, kind="AuditHeads")
+    if event is None or answer["anchored"] is None:
+        return answer | {"anchored": None}
+    answer["anchored"]["organisation"] = event.args["organisation"]
+    if later := accesslog.anchor_after(event):
+        answer["newer"] = {"block_number": later.block_number, "block_time": f"{later.block_time:%Y-%m-%dT%H:%M:%SZ}"}
+    return answer
 
 
 def _answer(name: str, root: bytes, contract: str, kids: list[str]) -> dict:

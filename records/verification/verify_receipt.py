@@ -275,19 +275,19 @@ class Node:
             raise CannotCheck("There is no such contract on the chain that was asked.")
         return [self.integer(answer[i : i + 64]) for i in range(2, len(answer) - 1, 64)]
 
-    def logs(self, contract: str, topics: list[str], first: int, last: int) -> list[dict]:
+    def logs(self, contracts: list[str], topics: list[str], first: int, last: int) -> list[dict]:
         """All of them; a range that the node finds too long is asked for in halves."""
         self.log_questions += 1
         if self.log_questions > LOG_QUESTIONS_MAX:
             raise CannotCheck("The chain's node answers in too small pieces.")
-        question = {"address": contract, "topics": topics, "fromBlock": hex(first), "toBlock": hex(last)}
+        question = {"address": contracts, "topics": topics, "fromBlock": hex(first), "toBlock": hex(last)}
         try:
             found = self.ask("eth_getLogs", question)
         except Refused:
             if first >= last:
                 raise
             middle = (first + last) // 2
-            return self.logs(contract, topics, first, middle) + self.logs(contract, topics, middle + 1, last)
+            return self.logs(contracts, topics, first, middle) + self.logs(contracts, topics, middle + 1, last)
         if not isinstance(found, list):
             raise CannotCheck("The chain's node gives answers that make no sense.")
         return found
@@ -539,8 +539,8 @@ def _read_log(data: bytes) -> Log:
         leaf, link = _check_entry(entry, number, log.links[-1], export)
         log.leaves.append(leaf)
         log.links.append(link)
-    if not _is(export.get("count"), len(log)):
-        raise Altered(f"Entry {len(log) + 1} is missing: the log should have {export.get('count')}.")
+    if member(export, "count", int) != len(log):
+        raise Altered(f"Entry {len(log) + 1} is missing: the log should have {export['count']}.")
     return log
 
 
@@ -652,7 +652,7 @@ def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -
     facts = {"count": len(log), "anchored": sum(map(len, used.values())), "complete_to": 0, "chain": "not asked"}
     newer = None
     if rpc_urls:
-        newer = _log_on_chains(log, used, proofs, nodes_by_chain(rpc_urls))
+        newer = _log_on_chains(log, used, proofs, nodes_by_chain(rpc_urls), trust)
         facts["chain"] = "agrees"
     if not proofs or (found["count"] == 0 and len(log)):
         said = f"Entries 1 to {len(log)} follow from each other, but no confirmed block says yet how many there are."
@@ -675,7 +675,7 @@ def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -
     return Report("authentic", [*said, asked, *sentences], facts)
 
 
-def _log_on_chains(log: Log, used: dict, proofs: list, nodes: dict[int, Node]) -> dict | None:
+def _log_on_chains(log: Log, used: dict, proofs: list, nodes: dict[int, Node], trust) -> dict | None:
     """Every leaf in its transaction, the map under its root; returns the place of a newer map, if there is one."""
     anchors = log.export["anchors"]
     if not used and not proofs:
@@ -685,7 +685,7 @@ def _log_on_chains(log: Log, used: dict, proofs: list, nodes: dict[int, Node]) -
     for anchor, root, proof in proofs:
         if anchor is proofs[0][0] or anchor["chain_id"] in nodes:
             anchor_on_chain(_node_of(nodes, anchor), anchor, root, log.export["map"]["head"], proof, KIND_AUDIT_HEADS)
-    return _newer_map(_node_of(nodes, proofs[0][0]), *proofs[0][:2]) if proofs else None
+    return _newer_map(_node_of(nodes, proofs[0][0]), *proofs[0][:2], trust) if proofs else None
 
 
 def _node_of(nodes: dict[int, Node], anchor: dict) -> Node:
@@ -703,10 +703,12 @@ def _leaves_on_chain(node: Node, anchor: dict, leaves: dict[int, bytes]) -> None
             raise Altered(f"The chain does not hold entry {number} as written.")
 
 
-def _newer_map(node: Node, anchor: dict, root: bytes) -> dict | None:
-    """The first later map of the same organisation on the same contract."""
+def _newer_map(node: Node, anchor: dict, root: bytes, trust) -> dict | None:
+    """The first later map of the same organisation, also on other contracts that the published list names."""
     topics = [TOPIC_ANCHORED, _topic_of(anchor)]
-    logs = node.logs(anchor["contract"], topics, anchor["block_number"], node.number("eth_blockNumber"))
+    listed = {c["contract"].lower() for c in (trust or {}).get("contracts", []) if c["chain_id"] == node.chain_id}
+    places = sorted(listed | {anchor["contract"].lower()})
+    logs = node.logs(places, topics, anchor["block_number"], node.number("eth_blockNumber"))
     try:
         maps = sorted(
             (node.integer(log["blockNumber"]), node.integer(log["logIndex"]), log["topics"][2])

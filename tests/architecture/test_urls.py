@@ -20,6 +20,7 @@ PUBLIC = {
     "public:verify",
     "public:verify-chain",
     "public:verify-checker",
+    "public:verify-log",
     "public:verify-trust",
 }
 VALUES = {

@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from chain import merkle, selectors
+from chain import accesslog, merkle, selectors
 from chain.gateway import gateway
 from chain.models import ItemState, OutboxItem, Transaction
 from chain.services import access_enqueue_many, anchor_enqueue, call_enqueue, consent_record_enqueue
@@ -67,7 +67,8 @@ def test_access_leaves_keep_their_order_and_head(hospital, drive):
     access_enqueue_many(chain="MED", sender=sender, leaves=[(leaf, f"a:{n}") for n, leaf in enumerate(wanted)])
     drive(projectors=False)
     assert selectors.access_count(chain="MED", organisation=sender) == 300
-    assert selectors.access_leaves(chain="MED", organisation=sender) == wanted
+    found = accesslog.leaves_indexed(chain="MED", organisation=sender, to_block=accesslog.indexed_to("MED"))
+    assert [leaf for _, leaf in found] == wanted
     head = b"\0" * 24
     for leaf in wanted:
         head = __import__("hashlib").sha256(head + leaf).digest()[:24]

@@ -8,7 +8,7 @@ const SMALL_FILE_BYTES = 32 * 1024 * 1024;
 export class Altered extends Error {}
 export class CannotCheck extends Error {}
 
-const encoder = new TextEncoder();
+export const encoder = new TextEncoder();
 
 // Canonical JSON (RFC 8785, without fractions)
 
@@ -27,7 +27,7 @@ export function canonical(value) {
   return `{${names.map((name) => `${canonical(name)}:${canonical(value[name])}`).join(",")}}`;
 }
 
-function readCanonical(bytes, what) {
+export function readCanonical(bytes, what) {
   let value = null;
   let same = false;
   try {
@@ -45,7 +45,7 @@ function readCanonical(bytes, what) {
 
 // Bytes
 
-function concat(...parts) {
+export function concat(...parts) {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -59,7 +59,7 @@ export function hex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function unhex(value, length, what, prefix = "") {
+export function unhex(value, length, what, prefix = "") {
   const body = typeof value === "string" && value.startsWith(prefix) ? value.slice(prefix.length) : null;
   if (body === null || !/^([0-9a-f]{2})*$/.test(body) || body.endsWith("\n") || (length && body.length !== 2 * length)) {
     throw new Altered(`The ${what} in the receipt is not readable.`);
@@ -67,16 +67,16 @@ function unhex(value, length, what, prefix = "") {
   return Uint8Array.from(body.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-function member(document, name, fits) {
+export function member(document, name, fits) {
   const value = Object.hasOwn(document, name) ? document[name] : undefined;
   if (!fits(value)) throw new Altered(`The receipt has no readable “${name}”.`);
   return value;
 }
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-const isText = (value) => typeof value === "string";
-const isInteger = (value) => Number.isSafeInteger(value);
+export const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+export const isText = (value) => typeof value === "string";
+export const isInteger = (value) => Number.isSafeInteger(value);
 
-async function sha256(...parts) {
+export async function sha256(...parts) {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", concat(...parts)));
 }
 
@@ -175,7 +175,7 @@ async function fileDigest(file) {
 
 // Signatures and proofs
 
-async function checkSignature(kind, text, signature, publicKey, who) {
+export async function checkSignature(kind, text, signature, publicKey, who) {
   const spki = unhex(publicKey, null, `key of ${who}`);
   const value = unhex(signature, 64, `signature of ${who}`);
   const message = concat(encoder.encode(`${LABEL}${kind}\0`), await sha256(encoder.encode(text)));
@@ -246,25 +246,37 @@ async function checkFile(authored, receipt, file) {
   }
 }
 
-async function checkAnchor(anchor, leaf) {
+// Where to look: any chain, any contract, any block, but readable.
+export function checkPlace(anchor) {
   const contract = typeof anchor.contract === "string" ? anchor.contract.toLowerCase() : anchor.contract;
   unhex(contract, 20, "contract", "0x");
+  member(anchor, "chain", isText);
   member(anchor, "chain_id", isInteger);
+  member(anchor, "block_number", isInteger);
+}
+
+export async function checkAnchor(anchor, leaf, what = "record") {
+  checkPlace(anchor);
   const root = unhex(anchor.root, 32, "root", "0x");
   const proof = member(anchor, "proof", Array.isArray).map((item) => unhex(item, 32, "proof", "0x"));
   const found = await rootFromProof(leaf, member(anchor, "index", isInteger), member(anchor, "count", isInteger), proof);
-  if (found === null || hex(found) !== hex(root)) throw new Altered("The proof does not lead from this record to the anchored root.");
+  if (found === null || hex(found) !== hex(root)) throw new Altered(`The proof does not lead from this ${what} to the anchored root.`);
 }
 
-async function check(bytes, file, ask) {
-  const whole = bytes.at(-1) === 10 ? bytes.subarray(0, -1) : bytes;
-  const receipt = readCanonical(whole, "receipt");
-  if (receipt.v !== 1 || receipt.type !== "record-receipt") {
-    throw new CannotCheck("This is not a version 1 record-receipt; a newer checker may know it.");
+// The hospital's signature over the whole document, so that no byte of it can change unnoticed.
+export async function openSigned(bytes, type, versions) {
+  const receipt = readCanonical(bytes.at(-1) === 10 ? bytes.subarray(0, -1) : bytes, "receipt");
+  if (!versions.includes(receipt.v) || receipt.type !== type) {
+    throw new CannotCheck(`This is not a version ${versions.at(-1)} ${type}; a newer checker may know it.`);
   }
   const { signature, ...rest } = receipt;
   if (!isObject(signature)) throw new Altered("The receipt has no readable “signature”.");
-  const kids = [await checkSignature("receipt", canonical(rest), signature.value, signature.public_key, "the hospital")];
+  return { receipt, kid: await checkSignature("receipt", canonical(rest), signature.value, signature.public_key, "the hospital") };
+}
+
+async function check(bytes, file, ask) {
+  const { receipt, kid } = await openSigned(bytes, "record-receipt", [1]);
+  const kids = [kid];
   const { authored, epoch } = await checkManifests(receipt);
   kids.push(epoch.kid);
   const leaf = unhex(receipt.leaf, 32, "leaf");
@@ -325,8 +337,12 @@ async function askChains(anchors, leaf, kids, ask) {
 }
 
 export async function checkReceipt(bytes, file, ask = null) {
+  return answerOf(() => check(bytes, file, ask));
+}
+
+export async function answerOf(run) {
   try {
-    return await check(bytes, file, ask);
+    return await run();
   } catch (error) {
     if (error instanceof Altered) return { verdict: "altered", reason: error.message, facts: {} };
     if (error instanceof CannotCheck) return { verdict: "cannot check now", reason: error.message, facts: {} };
