@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from chain import council, deploying, releasing
 from chain.artefacts import deployment
 from chain.errors import ChainError, DeploymentMismatch
+from chain.gateway import checksum
 from hospitals import services
 from hospitals.access import regulator_required
 from hospitals.errors import HospitalsError, Invalid
@@ -196,7 +197,7 @@ def _candidates() -> list[dict[str, Any]]:
 def _names() -> dict[str, str]:
     """Officers by address: the regulator sees who of its own people acted."""
     rows = Membership.objects.filter(hospital__kind=OrganisationKind.REGULATOR, chain_address__isnull=False)
-    return {services.releases.checksum(bytes(row.chain_address)): row.user.name for row in rows.select_related("user")}
+    return {checksum(bytes(row.chain_address)): row.user.name for row in rows.select_related("user")}
 
 
 def _who(act: council.Act | None, names: dict[str, str]) -> dict[str, Any] | None:
@@ -213,6 +214,7 @@ def _shown(found: council.Proposal, names: dict[str, str]) -> dict[str, Any]:
     return {
         "proposal": found,
         "title": title,
+        "deployed": checksum(bytes.fromhex(found.args["deployed"][2:])) if found.is_release else "",
         "what": CALLS.get(found.function, found.function),
         "proposed": _who(found.proposed, names),
         "approvals": [_who(act, names) for act in found.approvals],
