@@ -32,6 +32,10 @@ class Violation(AssertionError):
     """Something left that should not have, or somebody was told what is not true."""
 
 
+class Broken(RuntimeError):
+    """The test's own processes failed, so nothing was shown."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A record of Pat's and the consent that opens it for Dora; used again in every batch."""
@@ -69,18 +73,48 @@ class Score:
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
-class Arena:
-    def __init__(self, cast, places, plant=None):
-        self.cast, self.places = cast, places
-        self.took, self.aim = 0.01, 0.5
-        self.barrier = FORK.Barrier(2)
+class Crew:
+    """Processes beside the test, one for each role, that leave a barrier together."""
+
+    def __init__(self, roles, plant=None):
+        self.barrier = FORK.Barrier(len(roles))
         connections.close_all()
         self.pipes, self.processes = {}, {}
-        for name, target in (("open", self._open_many), ("stop", self._stop_many)):
+        for name, role in roles.items():
             ours, theirs = FORK.Pipe()
-            process = FORK.Process(target=self._serve, args=(theirs, target, plant), daemon=True)
+            process = FORK.Process(target=self._serve, args=(theirs, role, plant), daemon=True)
             process.start()
             self.pipes[name], self.processes[name] = ours, process
+
+    @staticmethod
+    def _serve(pipe, role, plant):
+        if plant is not None:
+            plant()
+        while (work := pipe.recv()) is not None:
+            pipe.send(role(*work))
+        connections.close_all()
+
+    def start_after(self, seconds):
+        """In a role: leaves the barrier with the others, then waits in a loop, because sleeping is too rough."""
+        self.barrier.wait(WAIT_SECONDS)
+        begun = time.monotonic()
+        while time.monotonic() - begun < seconds:
+            pass
+        return time.monotonic()
+
+    def ask(self, *work):
+        """Gives the same work to every role; their answers by name."""
+        for pipe in self.pipes.values():
+            pipe.send(work)
+        return {name: self._answer(name) for name in self.pipes}
+
+    def _answer(self, name):
+        if not self.pipes[name].poll(WAIT_SECONDS):
+            raise Broken(f"the process that should {name} does not answer")
+        try:
+            return self.pipes[name].recv()
+        except EOFError:
+            raise Broken(f"the process that should {name} died") from None
 
     def close(self):
         for pipe in self.pipes.values():
@@ -92,29 +126,23 @@ class Arena:
                 process.kill()
                 process.join()
 
+
+class Arena(Crew):
+    """One process opens records as Dora, the other stops consents as Pat."""
+
+    def __init__(self, cast, places, plant=None):
+        self.cast, self.places = cast, places
+        self.took, self.aim = 0.01, 0.5
+        super().__init__({"open": self._open_many, "stop": self._stop_many}, plant)
+
     # -- in the two processes ---------------------------------------------------------------------------------------
-
-    def _serve(self, pipe, target, plant):
-        if plant is not None:
-            plant()
-        while (work := pipe.recv()) is not None:
-            pipe.send(target(*work))
-        connections.close_all()
-
-    def _start(self, after):
-        """Both processes leave the barrier together; the later one waits its share in a loop, sleeping is too rough."""
-        self.barrier.wait(WAIT_SECONDS)
-        begun = time.monotonic()
-        while time.monotonic() - begun < after:
-            pass
-        return Outcome(time.monotonic())
 
     def _open_many(self, races, waits):
         actor = member_actor(self.cast.dora)
         seen = []
         for race, wait in zip(races, waits, strict=True):
             place = self.places[race.place]
-            outcome = self._start(max(0.0, -wait))
+            outcome = Outcome(self.start_after(-wait))
             outcome.words, outcome.size = self._open(actor, place)
             outcome.ended = time.monotonic()
             if race.is_clicked_again:
@@ -139,7 +167,7 @@ class Arena:
         seen = []
         for race, wait in zip(races, waits, strict=True):
             grant = self.places[race.place].grant
-            outcome = self._start(max(0.0, wait))
+            outcome = Outcome(self.start_after(wait))
             with tenant(grant.hospital_id):
                 outcome.words = services.grant_revoke(actor=Actor(self.cast.pat), grant=grant).state
             outcome.ended = time.monotonic()
@@ -156,23 +184,14 @@ class Arena:
         with tenant(self.cast.a):
             start = AuditHead.objects.get().seq
         waits = [(self.aim + race.shift) * self.took for race in races]
-        for pipe in self.pipes.values():
-            pipe.send((races, waits))
-        opened, stopped = self._answer("open"), self._answer("stop")
+        answers = self.ask(races, waits)
+        opened, stopped = answers["open"], answers["stop"]
         entries, won = self._entries(start), 0
         for race, reader, stopper in zip(races, opened, stopped, strict=True):
             won += self._judge(race, reader, stopper, entries, score)
         # The next batch aims where this one was closest to a draw, however slow the machine is now.
         self.took = statistics.median(outcome.ended - outcome.begun for outcome in opened)
         self.aim = min(1.5, max(-1.0, self.aim + 0.4 * (0.5 - won / len(races))))
-
-    def _answer(self, name):
-        if not self.pipes[name].poll(WAIT_SECONDS):
-            raise Violation(f"the process that should {name} does not answer")
-        try:
-            return self.pipes[name].recv()
-        except EOFError:
-            raise Violation(f"the process that should {name} died") from None
 
     def _reset(self):
         """Every consent stands again and its wraps are back. The contract was never told of the revokes, so that only
