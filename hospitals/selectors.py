@@ -230,7 +230,7 @@ def claims_waiting(hospital: Organisation) -> QuerySet[PatientClaim]:
 
 
 def audit_of(hospital: Organisation, filters: dict[str, Any] | None = None) -> QuerySet[AuditEntry]:
-    """Newest first. Filters: patient, membership, action (prefix), refused, since, until."""
+    """Newest first. Filters: patient, membership, action (prefix), actions, refused, since, until."""
     filters = filters or {}
     rows = _entries().filter(hospital=hospital)
     if filters.get("patient"):
@@ -239,6 +239,8 @@ def audit_of(hospital: Organisation, filters: dict[str, Any] | None = None) -> Q
         rows = rows.filter(actor_membership_id=filters["membership"])
     if filters.get("action"):
         rows = rows.filter(action__startswith=filters["action"])
+    if filters.get("actions"):
+        rows = rows.filter(action__in=filters["actions"])
     if filters.get("refused"):
         rows = rows.filter(is_refused=True)
     if filters.get("since"):

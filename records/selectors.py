@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
@@ -91,7 +91,7 @@ class TimelineRows(Sequence):
 
 
 def timeline(
-    patients: Sequence[Patient], *, actor: Actor, category: str = "", before: date | None = None
+    patients: Sequence[Patient], *, actor: Actor, category: str = "", before: date | None = None, state: str = ""
 ) -> TimelineRows:
     """What this person may see listed of these registrations: the patient all, staff what is not hidden from them."""
     records = visible_records(patients, actor)
@@ -99,6 +99,10 @@ def timeline(
         records = records.filter(category=category)
     if before is not None:
         records = records.filter(Q(care_on__lte=before) | Q(care_on__isnull=True, created_at__date__lte=before))
+    if state:
+        current = RecordVersion.objects.filter(record=OuterRef("pk"), number=OuterRef("current_version"))
+        is_final = Exists(current.filter(state=VersionState.FINAL))
+        records = records.filter(is_final if state == "confirmed" else ~is_final, status=RecordStatus.ACTIVE)
     return TimelineRows(records)
 
 

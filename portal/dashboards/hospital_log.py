@@ -18,7 +18,7 @@ from portal.dashboards import hospital_rows as rows
 
 ENTRIES_A_PAGE = 50
 KINDS = {
-    "opened": {"action": "records.version."},
+    "opened": {"actions": [f"records.version.{how}" for how in ("read", "downloaded", "printed", "exported")]},
     "searches": {"action": "patients.listed"},
     "refused": {"refused": True},
     "staff": {"action": "staff."},

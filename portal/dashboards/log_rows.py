@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -41,6 +41,7 @@ WORDS = {
     "log.exported": gettext_lazy("Downloaded this list"),
 }
 REASONS = [
+    ("others", gettext_lazy("Everybody but me")),
     ("treatment", gettext_lazy("Treatment")),
     ("consent", gettext_lazy("Your consent")),
     ("own", gettext_lazy("Own access")),
@@ -51,6 +52,8 @@ _STAFF = Q(actor_membership__isnull=False, is_refused=False)
 _CLINICAL = Q(basis__startswith="treatment") | Q(basis__startswith="care") | Q(basis__startswith="author")
 _CONSENT = Q(basis__startswith="consent") | Q(basis__startswith="grant")
 _REASON_FILTERS = {
+    # The automatic ones are nobody's looks.
+    "others": Q(actor_user__isnull=False) & ~Q(actor_membership__isnull=True, actor_user=F("patient__user")),
     "treatment": _STAFF & _CLINICAL,
     "consent": _STAFF & _CONSENT,
     "own": Q(actor_membership__isnull=True, actor_user__isnull=False, is_refused=False),
@@ -127,10 +130,6 @@ def rows(entries: Iterable[AuditEntry], *, viewer: User) -> list[LogRow]:
         if item is not None and item.state == "final":
             line.block_number = item.block_number
     return found
-
-
-def entries(patients: Sequence[Patient], *, days: int, viewer: User, limit: int = 500) -> list[LogRow]:
-    return [row(entry, viewer) for entry in queryset(patients, days=days)[:limit]]
 
 
 def fold(found: Sequence[LogRow]) -> list[LogRow]:

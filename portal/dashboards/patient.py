@@ -24,21 +24,23 @@ from hospitals.audit_check import Completeness
 from hospitals.models import Patient
 from hospitals.tenancy import tenant
 from portal.dashboards import content as contents
-from portal.dashboards import log_rows
+from portal.dashboards import figures, log_rows
 from portal.dashboards.patient_sharing import grant_rows
 from records import delivery, gate, proofs, receipts, selectors
 from records.errors import RecordAltered
-from records.models import Category, Purpose
+from records.models import Category, GrantState, Purpose
 
 ROWS_A_PAGE = 25
 ENTRIES_A_PAGE = 50
+LOOKS_READ = 200  # of these the newest few people are named on the home page
 
 
 @require_safe
 @patient_required
 def home(request: HttpRequest) -> HttpResponse:
-    entries = log_rows.entries(request.registrations, days=30, viewer=request.user)
-    others = [entry for entry in entries if not entry.is_own]
+    looks = log_rows.queryset(request.registrations, days=figures.DAYS, reason="others")
+    latest = [log_rows.row(entry, request.user) for entry in looks[:LOOKS_READ]]
+    grants = [row for row in grant_rows(request.registrations) if row.is_open]
     return render(
         request,
         "patient/home.html",
@@ -49,13 +51,32 @@ def home(request: HttpRequest) -> HttpResponse:
             "pending": [patient for patient in request.registrations if patient.status == "pending"],
             "rows": selectors.timeline(request.registrations, actor=request.actor)[:3],
             "looks": {
-                "count": len(others),
-                "people": len({entry.person for entry in others}),
-                "latest": list({entry.person: entry for entry in reversed(others)}.values())[::-1][:4],
+                "count": looks.count(),
+                "people": looks.order_by().values("actor_user").distinct().count(),
+                "latest": list({entry.person: entry for entry in reversed(latest)}.values())[::-1][:4],
             },
-            "grants": [row for row in grant_rows(request.registrations) if row.is_open][:3],
+            "grants": grants[:3],
+            "numbers": _numbers(request, looks.count(), sum(row.state == GrantState.ACTIVE for row in grants)),
+            "as_of": figures.as_of(),
         },
     )
+
+
+def _numbers(request: HttpRequest, looks: int, shares: int) -> list[figures.Figure]:
+    """Records, shares and looks; each link lists the same rows."""
+    found = {
+        state: len(selectors.timeline(request.registrations, actor=request.actor, state=state))
+        for state in ("confirmed", "waiting")
+    }
+    records, log = reverse("patient:records"), reverse("patient:log")
+    return [
+        figures.Figure(_("Records confirmed"), found["confirmed"], f"{records}?state=confirmed"),
+        figures.Figure(_("Records on their way"), found["waiting"], f"{records}?state=waiting"),
+        figures.Figure(_("You share with"), shares, f"{reverse('patient:sharing')}?show=open"),
+        figures.Figure(
+            _("Looks by others"), looks, f"{log}?reason=others&days={figures.DAYS}", _("In the last 30 days")
+        ),
+    ]
 
 
 @require_safe
@@ -65,6 +86,7 @@ def records(request: HttpRequest) -> HttpResponse:
         "category": request.GET.get("type", ""),
         "hospital": request.GET.get("hospital", ""),
         "hide_recent": request.GET.get("hide") == "14",
+        "state": figures.chosen(request, "state", ("confirmed", "waiting")),
     }
     chosen = [p for p in request.registrations if filters["hospital"] in ("", p.hospital.slug)]
     rows = selectors.timeline(
@@ -72,6 +94,7 @@ def records(request: HttpRequest) -> HttpResponse:
         actor=request.actor,
         category=filters["category"] if filters["category"] in Category.values else "",
         before=timezone.localdate() - timezone.timedelta(days=14) if filters["hide_recent"] else None,
+        state=filters["state"],
     )
     page = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     months = [

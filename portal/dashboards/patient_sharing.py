@@ -185,6 +185,8 @@ def grant_rows(registrations: list[Patient]) -> list[GrantRow]:
 @patient_required
 def sharing(request: HttpRequest) -> HttpResponse:
     found = grant_rows(request.registrations)
+    if request.GET.get("show") == "open":
+        found = [row for row in found if row.state == GrantState.ACTIVE]
     return render(
         request,
         "patient/sharing.html",

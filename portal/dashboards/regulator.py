@@ -22,6 +22,7 @@ from hospitals.models import Membership, Organisation
 from hospitals.roles import Permission
 from hospitals.tenancy import all_tenants
 from hospitals.types import MembershipStatus, OrganisationKind, OrganisationStatus
+from portal.dashboards import figures
 from portal.dashboards.contracts import contracts_context
 from portal.dashboards.operations import chain_rows, health_context
 from portal.dashboards.public import ApplicationForm
@@ -85,14 +86,18 @@ class QueryForm(forms.Form):
 @regulator_required(Permission.HOME)
 def home(request: HttpRequest) -> HttpResponse:
     with all_tenants("regulator's overview: counts only"):
-        figures, hours = oversight.statistics(months=1), oversight.anchors_per_hour(hours=15)
+        found, hours = oversight.statistics(months=1), oversight.anchors_per_hour(hours=15)
+        numbers = figures.of_regulator()
     top = max((hour["SUP"] + hour["MED"] for hour in hours), default=0) or 1
     return render(
         request,
         "regulator/home.html",
         {
-            "figures": figures,
-            "admitted": sum(row.hospital.status == OrganisationStatus.ACTIVE for row in figures.hospitals),
+            "figures": found,
+            "numbers": numbers,
+            "as_of": figures.as_of(),
+            "month": timezone.localdate(),
+            "admitted": sum(row.hospital.status == OrganisationStatus.ACTIVE for row in found.hospitals),
             "waiting": _applications().filter(status=OrganisationStatus.APPLIED).count(),
             "applications": _applications().filter(status=OrganisationStatus.APPLIED)[:5],
             "chains": chain_rows(),
@@ -185,8 +190,12 @@ def evidence(request: HttpRequest, slug: str) -> HttpResponse:
 @regulator_required(Permission.ORGANISATION_SUPERVISE)
 def organisations(request: HttpRequest) -> HttpResponse:
     with all_tenants("regulator's list of organisations: counts only"):
-        figures = oversight.statistics(months=1)
-    return render(request, "regulator/organisations.html", {"rows": figures.hospitals})
+        rows = oversight.statistics(months=1).hospitals
+    status = figures.chosen(request, "status", tuple(OrganisationStatus.values))
+    if status:
+        rows = [row for row in rows if row.hospital.status == status]
+    filters = [("status", _("State"), [("", _("Any state")), *OrganisationStatus.choices])]
+    return render(request, "regulator/organisations.html", {"rows": rows, "filters": filters})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -225,7 +234,7 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
         .order_by("role", "user__name")
     )
     with all_tenants("regulator's view of one organisation: counts only"):
-        figures = next((row for row in oversight.statistics(months=1).hospitals if row.hospital.pk == found.pk), None)
+        counts = next((row for row in oversight.statistics(months=1).hospitals if row.hospital.pk == found.pk), None)
     events = (
         chain_selectors.events_of(bytes(found.account_address), contract="Registry", limit=20)
         if found.account_address
@@ -234,7 +243,7 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
     return render(
         request,
         "regulator/organisation.html",
-        {"organisation": found, "staff": staff[:200], "figures": figures, "form": form, "events": events},
+        {"organisation": found, "staff": staff[:200], "figures": counts, "form": form, "events": events},
         status=422 if form.errors else 200,
     )
 
@@ -255,12 +264,14 @@ def chains(request: HttpRequest) -> HttpResponse:
 @regulator_required(Permission.STATISTICS_READ)
 def statistics(request: HttpRequest) -> HttpResponse:
     with all_tenants("regulator's statistics: counts only"):
-        figures = oversight.statistics()
-    return render(
-        request,
-        "regulator/statistics.html",
-        {"figures": figures, "syncs": [chain_selectors.sync_status(name) for name in CHAINS]},
-    )
+        found, numbers = oversight.statistics(), figures.of_regulator()
+    context = {
+        "figures": found,
+        "numbers": numbers,
+        "as_of": figures.as_of(),
+        "syncs": [chain_selectors.sync_status(name) for name in CHAINS],
+    }
+    return render(request, "regulator/statistics.html", context)
 
 
 @require_safe

@@ -5,6 +5,7 @@ from django.urls import path
 from portal.dashboards import (
     hospital,
     hospital_claims,
+    hospital_figures,
     hospital_log,
     hospital_patients,
     hospital_records,
@@ -40,6 +41,8 @@ urlpatterns = [
     path("uploads/<uuid:upload_id>/discard/", hospital_uploads.discard, name="upload_discard"),
     path("shared/", hospital_records.shared, name="shared"),
     path("log/", hospital_log.log, name="log"),
+    path("seals/", hospital_figures.seals, name="seals"),
+    path("shares/", hospital_figures.shares, name="shares"),
     path("staff/", hospital_staff.staff, name="staff"),
     path("staff/new/", hospital_staff.staff_new, name="staff_new"),
     path("staff/<uuid:membership_id>/end/", hospital_staff.staff_end, name="staff_end"),

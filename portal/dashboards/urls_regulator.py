@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.dashboards import regulator, regulator_releases
+from portal.dashboards import regulator, regulator_releases, regulator_rows
 
 app_name = "regulator"
 urlpatterns = [
@@ -18,5 +18,8 @@ urlpatterns = [
     path("releases/<str:chain>/<str:proposal_id>/", regulator_releases.release, name="release"),
     path("chains/", regulator.chains, name="chains"),
     path("statistics/", regulator.statistics, name="statistics"),
+    path("seals/", regulator_rows.seals, name="seals"),
+    path("shares/", regulator_rows.shares, name="shares"),
+    path("accesses/", regulator_rows.accesses, name="accesses"),
     path("records/", regulator.query, name="query"),
 ]

@@ -54,6 +54,12 @@ def query(context: template.Context, **changes: Any) -> str:
     return f"?{values.urlencode()}"
 
 
+@register.simple_tag(takes_context=True)
+def chosen(context: template.Context, name: str, value: str) -> str:
+    """The mark of the option that the address names."""
+    return " selected" if context["request"].GET.get(name, "") == str(value) else ""
+
+
 @register.simple_tag
 def hex(value: Any) -> str:  # noqa: A001 - the tag's name in templates
     """bytes or text as 0x-text; addresses (20 bytes) keep the spelling they came with."""
