@@ -1,6 +1,7 @@
 """JSON-RPC over HTTP for the hot paths: capped, timed, strictly checked, never retried in here."""
 
 import random
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -107,6 +108,12 @@ def _revert_data(data: Any) -> bytes:
     return b""
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Read once: the list of authorities costs 27 ms of work, and each client would read it anew."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Rpc:
     """One node. After three failures in a row it is left alone for a second or so."""
 
@@ -120,6 +127,7 @@ class Rpc:
             timeout=httpx.Timeout(conf.read_seconds, connect=conf.connect_seconds),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
             trust_env=False,  # a proxy from the environment must not see or change chain traffic
+            verify=_authorities(),
             # Never unpacked (see `_exchange`): a small packed answer can be a very large one.
             headers={"content-type": "application/json", "accept-encoding": "identity"},
         )

@@ -14,7 +14,7 @@ import time
 import traceback
 from pathlib import Path
 
-HUNG_SECONDS = 60
+HUNG_SECONDS = 180  # far beyond what a loaded machine needs: only a process that waits for ever is ended
 REFUSED = 3
 UNPLANTED = 6
 
@@ -48,6 +48,8 @@ class Lane:
 
         self.anvils = {name: chains[name] for name in ("SUP", "MED")}
         self.nodes = {name: Node(anvil.url) for name, anvil in self.anvils.items()}
+        if self.is_postgres:
+            self.postgres(f'CREATE DATABASE "{self.database["NAME"]}"')
         call_command("migrate", verbosity=0)
         self.journal_base = self.make_cast()
         self.seen = {
@@ -304,7 +306,7 @@ def serve(folder, django, stack):
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         settings.DATABASES["default"]["NAME"] = state / "campaign.sqlite3"
     else:
-        settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
+        settings.DATABASES["default"] |= {"CONN_MAX_AGE": 0, "NAME": f"lane{os.getpid()}"}
     settings.RECORDS = {**settings.RECORDS, "blob_dir": folder / "blobs"}
     django.setup()
     (folder / "tmp").mkdir()

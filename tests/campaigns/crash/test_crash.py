@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from portal import env
+from tests import postgres
 from tests.campaigns.crash import pool
 from tests.campaigns.crash.planted import DEFECTS
 from tests.campaigns.harness import NothingInjected, Run
@@ -81,3 +83,20 @@ def test_campaign_without_a_fault_fails(lanes):
 def test_every_failpoint_is_reached_by_a_scenario(lanes):
     reached = {name for hits in lanes.profiled().values() for name in hits}
     assert set(NAMES) <= reached, f"no scenario reaches {sorted(set(NAMES) - reached)}"
+
+
+@pytest.mark.scenario("O1")
+def test_nothing_is_lost_or_done_twice_on_postgresql(campaign, request):
+    """The same plans against a server, whose locks and transactions differ; fewer rounds, copying its files is slow."""
+    if request.config.getoption("--size") == "small" and not request.config.getoption("--count"):
+        pytest.skip("a server and its template take longer than a small run may; `make campaigns` plays it")
+    run = campaign("crash-postgresql", small=20, ci=len(NAMES), night=10 * len(NAMES))
+    with postgres.server() as url:
+        lanes = pool.Lanes(2, env.child(PORTAL_TEST_DATABASE="postgres", PORTAL_DATABASE_URL=url))
+        try:
+            for plan, result in played(run, lanes):
+                run.index = plan["index"] if result["faults"] else run.index
+                assert not result["faults"], (plan, result["faults"])
+            run.finish()
+        finally:
+            lanes.close()
