@@ -233,14 +233,9 @@ def _envelope_publish(version: RecordVersion, epoch: Epoch, hospital: Organisati
     if "MED" not in Chains.of(version.chains):
         return
     identifier = crypto.store_identifier(bytes(epoch.leaf_salt))
-    envelope = crypto.canonical(
-        {
-            "v": 1,
-            "suite": epoch.suite,
-            "leaf": bytes(epoch.leaf).hex(),
-            "epoch_manifest": hashlib.sha256(epoch.manifest.encode()).hexdigest(),
-        }
-    )
+    # The leaf commits to the manifest under its salt. A plain hash of the manifest would tie the entry to the record
+    # for ever, also after an erasure destroyed the salt.
+    envelope = crypto.canonical({"v": 1, "suite": epoch.suite, "leaf": bytes(epoch.leaf).hex()})
     ref = f"store:{epoch.pk.hex}"
     RecordVersion.objects.filter(pk=version.pk).update(store_ref=ref)
     chain_services.call_enqueue(
