@@ -8,7 +8,7 @@ from typing import Any
 class Ahead:
     """One question under way at most; whoever wants something else simply asks again."""
 
-    def __init__(self, fetch: Callable[[int, int], list[Any]]) -> None:
+    def __init__(self, fetch: Callable[[int, int], Any]) -> None:
         self.fetch = fetch
         self._asked: _Question | None = None
 
@@ -17,7 +17,7 @@ class Ahead:
         # A thread each time, not a pool: nothing is left over in a process that was forked meanwhile.
         threading.Thread(target=self._asked.run, name="ahead", daemon=True).start()
 
-    def take(self, first: int, last: int) -> list[Any]:
+    def take(self, first: int, last: int) -> Any:
         """The answer for this range; raises what fetching it raised."""
         asked, self._asked = self._asked, None
         if asked is None or (asked.first, asked.last) != (first, last):
@@ -26,9 +26,9 @@ class Ahead:
 
 
 class _Question:
-    def __init__(self, fetch: Callable[[int, int], list[Any]], first: int, last: int) -> None:
+    def __init__(self, fetch: Callable[[int, int], Any], first: int, last: int) -> None:
         self.fetch, self.first, self.last = fetch, first, last
-        self._found: list[Any] = []
+        self._found: Any = None
         self._error: Exception | None = None
         self._is_done = threading.Event()
 
@@ -40,7 +40,7 @@ class _Question:
         finally:
             self._is_done.set()
 
-    def answer(self) -> list[Any]:
+    def answer(self) -> Any:
         self._is_done.wait()
         if self._error is not None:
             raise self._error

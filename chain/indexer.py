@@ -7,7 +7,6 @@ when its block returns. A contradiction at or below what was final stops the ind
 import logging
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import lru_cache, partial
 from operator import itemgetter
 
@@ -22,7 +21,7 @@ from chain.conf import conf
 from chain.errors import ChainHalted, LeaseLost, RpcInconsistent, RpcLimited
 from chain.eventstore import BlockRow, EventRow, blocks_write, events_write
 from chain.failpoints import fp
-from chain.gateway import Look, bytes_of, gateway, int_of, time_of
+from chain.gateway import Look, bytes_of, gateway, int_of
 from chain.leases import Held, lease_hold
 from chain.models import Block, ChainEvent, ChainState
 from chain.projection import projector_reset
@@ -61,7 +60,7 @@ class Indexer:
         self.place: Deployment = deployment(chain)
         self.addresses = list(self.place.names)
         node_conf = self.node.conf
-        self.ahead = Ahead(partial(self.node.get_logs, self.addresses))
+        self.ahead = Ahead(self._read)
         self.window = Window(node_conf.window_blocks, node_conf.window_blocks_max)
         self.known = {
             hex0x(address): (address, {hex0x(topic): kind for topic, kind in codec.events(name).items()})
@@ -204,24 +203,34 @@ class Indexer:
         size = min(self.window.size, look.finalized - state.cursor_number)
         last = first + size - 1
         try:
-            logs = self.ahead.take(first, last)
+            logs, headers = self.ahead.take(first, last)
         except RpcLimited:
             self.window.refused(size, now)
             if size > 1:
                 return Stepped("range")
-            logs, state.gaps = [], [*state.gaps, first]
+            logs, headers, state.gaps = [], {}, [*state.gaps, first]
             log.error("gap chain=%s block=%s", self.chain, first)
         else:
             self.window.accepted(size, now)
             if last < look.finalized:
                 self.ahead.ask(last + 1, min(last + self.window.size, look.finalized))
-        end = self.node.block_by_number(last)
+        end = headers.get(last) or self.node.block_by_number(last)
         if end is None or (size == 1 and end.parent_hash != bytes(state.cursor_hash)):
             raise RpcInconsistent(f"{self.chain}: block {last} does not continue the chain")
-        rows = self._rows(logs, first, last, {} if last in state.gaps else {last: end})
+        rows = self._rows(logs, first, last, headers)
         fp("index.range_fetched")
         self._save(state, look, [self._block_row(end)], rows, last, end.hash)
         return Stepped("range", size, len(rows))
+
+    def _read(self, first: int, last: int) -> tuple[list[LogJson], dict[int, Header]]:
+        """The logs of a range, and the headers of its last block and of each block with logs: what a log says about
+        its block counts only when the block says the same."""
+        logs = self.node.get_logs(self.addresses, first, last)
+        numbers = sorted({number for log in logs if first <= (number := _int(log.blockNumber)) <= last} | {last})
+        headers = dict(zip(numbers, self.node.headers(numbers), strict=True))
+        if None in headers.values():
+            raise RpcInconsistent(f"{self.chain}: blocks of {first} to {last} are not there")
+        return logs, headers
 
     def _tail(self, state: ChainState, look: Look) -> Stepped:
         """Blocks that may still change: headers with checked links, logs by block hash."""
@@ -246,14 +255,11 @@ class Indexer:
         """A block whose logs the node could not give: tried again when there is nothing else to do."""
         number = state.gaps[0]
         try:
-            logs = self.node.get_logs(self.addresses, number, number)
+            logs, headers = self._read(number, number)
         except RpcLimited:
             return Stepped("idle")
-        header = self.node.block_by_number(number)
-        if header is None:
-            raise RpcInconsistent(f"{self.chain}: the node does not have block {number}")
         state.gaps = state.gaps[1:]
-        rows = self._rows(logs, number, number, {number: header})
+        rows = self._rows(logs, number, number, headers)
         self._save(state, look, [], rows, state.cursor_number, bytes(state.cursor_hash))
         return Stepped("gap", 1, len(rows))
 
@@ -262,18 +268,18 @@ class Indexer:
     def _rows(self, logs: list[LogJson], first: int, last: int, headers: dict[int, Header]) -> list[EventRow]:
         """Decoded logs in chain order; anything that was not asked for makes the answer worthless."""
         placed = sorted([(_int(log.blockNumber), _int(log.logIndex), log) for log in logs], key=itemgetter(0, 1))
-        blocks = self._blocks(placed, headers)
+        blocks = {number: (hex0x(header.hash), header) for number, header in headers.items()}
         rows = []
         before = (-1, -1)
         for number, index, entry in placed:
-            text, block_hash, block_time = blocks[number]
+            text, header = blocks.get(number, ("", None))
             known = self.known.get(entry.address) or self.known.get(entry.address.lower())
             fits = first <= number <= last and before < (number, index) < (number, INDEX_END) and not entry.removed
-            if not fits or known is None or entry.blockHash != text:
+            if not fits or known is None or entry.blockHash.lower() != text:
                 raise RpcInconsistent(f"{self.chain}: logs of {first} to {last} are not what was asked for")
             before = (number, index)
             address, kinds = known
-            kind = kinds.get(entry.topics[0]) if entry.topics else None
+            kind = kinds.get(entry.topics[0].lower()) if entry.topics else None
             if kind is None:
                 continue
             args = encode_json(kind.decode(entry.topics, entry.data)).decode()
@@ -281,9 +287,9 @@ class Indexer:
             rows.append(
                 EventRow(
                     self.chain,
-                    block_hash,
+                    header.hash,
                     number,
-                    block_time,
+                    header.timestamp,
                     tx_hash,
                     index,
                     address,
@@ -292,10 +298,8 @@ class Indexer:
                     args,
                 )
             )
-        with_logs = {number for number, _, _ in placed} if headers else ()
-        for header in headers.values():
-            if header.number not in with_logs:
-                self._surely_empty(header)
+        for number in headers.keys() - {number for number, _, _ in placed}:
+            self._surely_empty(headers[number])
         return rows
 
     def _surely_empty(self, header: Header) -> None:
@@ -305,32 +309,6 @@ class Indexer:
         for receipt in self.node.receipts(header.transactions):
             if receipt is None or receipt.block_hash != header.hash or any(e.contract for e in receipt.events):
                 raise RpcInconsistent(f"{self.chain}: the node kept back logs of block {header.number}")
-
-    def _blocks(
-        self, placed: list[tuple[int, int, LogJson]], headers: dict[int, Header]
-    ) -> dict[int, tuple[str, bytes, datetime]]:
-        """Hash (as text and as bytes) and time of each block with logs. Many nodes put the time into the log, the
-        others are asked for headers."""
-        found: dict[int, tuple[str, bytes, datetime]] = {}
-        missing: dict[int, str] = {}
-        for number, _, entry in placed:
-            if number in found or number in missing:
-                continue
-            block_hash, stamp = bytes_of(entry.blockHash, 32), entry.blockTimestamp
-            if number in headers:
-                if headers[number].hash != block_hash:
-                    raise RpcInconsistent(f"{self.chain}: logs of another version of block {number}")
-                found[number] = entry.blockHash, block_hash, headers[number].timestamp
-            elif stamp is None:
-                missing[number] = entry.blockHash
-            else:
-                seconds = int_of(stamp) if isinstance(stamp, str) else stamp
-                found[number] = entry.blockHash, block_hash, time_of(seconds)
-        for number, header in zip(missing, self.node.headers(list(missing)), strict=True):
-            if header is None or header.number != number or hex0x(header.hash) != missing[number].lower():
-                raise RpcInconsistent(f"{self.chain}: a block with logs changed while it was read")
-            found[number] = missing[number], header.hash, header.timestamp
-        return found
 
     def _block_row(self, header: Header) -> BlockRow:
         return BlockRow(self.chain, header.hash, header.number, header.parent_hash, header.timestamp)
