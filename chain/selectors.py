@@ -1,6 +1,7 @@
 """Read side: plain data about wishes, proofs, sync and what stands on the chains."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
@@ -8,7 +9,7 @@ from chain import deploying, merkle
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.health import alarms, block_indexed, contracts, queue_status, sync_status
-from chain.models import Attempt, ChainEvent, ChainState, ItemState, OutboxItem
+from chain.models import Attempt, Block, ChainEvent, ChainState, ItemState, OutboxItem
 from chain.projection import final_events, projector_advance
 from chain.signing import address_of, checksum
 from chain.types import EventShown, Inclusion, ItemStatus, hex0x
@@ -18,6 +19,7 @@ __all__ = [
     "access_count",
     "alarms",
     "block_indexed",
+    "block_time_newest",
     "block_view",
     "blocks_newest",
     "contracts",
@@ -108,6 +110,12 @@ def inclusion(ref: str) -> Inclusion | None:
         block_time=sent.block_time,
         state=row.state,
     )
+
+
+def block_time_newest(chain: str) -> datetime | None:
+    """The chain's own clock, as of the newest block that the index has."""
+    blocks = Block.objects.filter(chain=chain, is_canonical=True).order_by("-number")
+    return blocks.values_list("timestamp", flat=True).first()
 
 
 def access_count(*, chain: str, organisation: bytes) -> int:

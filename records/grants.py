@@ -16,6 +16,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from chain import gateway
+from chain import selectors as chain_selectors
 from chain import services as chain_services
 from chain.failpoints import fp
 from hospitals import audit, keyring
@@ -42,8 +43,10 @@ from records.models import (
 CHAIN = "MED"
 _WRAP_BATCH = 100
 _REVOKE_ATTEMPTS = 3
-# Block time may lag the server's clock a little; a consent starts a minute before it was given.
+# The chain's clock decides when a consent begins. It starts a minute before it was given by whichever clock is behind,
+# but not further back than a server's clock may plausibly be ahead: a chain without news has an old block on top.
 _CLOCK_MARGIN = timedelta(minutes=1)
+_CLOCK_AHEAD = timedelta(hours=1)
 
 
 def grant_create(
@@ -69,7 +72,7 @@ def grant_create(
     if not now < expires_at <= now + timedelta(days=conf().share_days_max):
         raise GrantInvalid(f"Choose an end between now and {conf().share_days_max} days from now.", code="expires_at")
     grant_id, secret = uuid.uuid4(), secrets.token_bytes(32)
-    starts = (now - _CLOCK_MARGIN).replace(microsecond=0)
+    starts = _starts(now)
     ends = expires_at.replace(microsecond=0)
     statement = statement_text(grantee, scope_type, scope_value, purpose, ends)
     consent = {
@@ -121,6 +124,11 @@ def grant_create(
             detail={"scope": scope_type, "grantee_organisation": str(organisation.pk)},
         )
     return grant
+
+
+def _starts(now: datetime) -> datetime:
+    newest = chain_selectors.block_time_newest(CHAIN) or now
+    return (max(min(now, newest), now - _CLOCK_AHEAD) - _CLOCK_MARGIN).replace(microsecond=0)
 
 
 def grant_revoke(*, actor: Actor, grant: AccessGrant) -> AccessGrant:

@@ -293,7 +293,6 @@ def shared_with(membership: Membership) -> list[TimelineRow]:
             Q(grantee_membership=membership)
             | Q(grantee_membership__isnull=True, grantee_organisation_id=membership.hospital_id),
             state=GrantState.ACTIVE,
-            not_before__lte=timezone.now(),
             expires_at__gt=timezone.now(),
         ).order_by("-expires_at")
         grant_ids: dict[uuid.UUID, uuid.UUID] = {}

@@ -32,7 +32,6 @@ def shared_groups(membership: Membership) -> list[SharedGroup]:
                 Q(grantee_membership=membership)
                 | Q(grantee_membership__isnull=True, grantee_organisation_id=membership.hospital_id),
                 state=GrantState.ACTIVE,
-                not_before__lte=now,
                 expires_at__gt=now,
             )
             .select_related("patient", "hospital")
