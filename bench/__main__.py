@@ -1,15 +1,19 @@
-"""`make bench` runs them all; `python -m bench gas seal` runs those two."""
+"""`make bench` and `make bench-chain` run their groups; `python -m bench gas seal` runs those two."""
 
 import subprocess
 import sys
 
-NAMES = ("gas", "check", "seal", "stream", "pipeline", "gate")
+GROUPS = {
+    "portal": ("gas", "check", "seal", "stream", "pipeline", "gate"),
+    "chain": ("chain_index", "chain_anchor", "chain_proofs", "gas", "check"),
+}
 
 
 def main() -> None:
-    for name in sys.argv[1:] or NAMES:
-        print(f"== {name}", flush=True)
-        subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)
+    for wanted in sys.argv[1:] or ["portal"]:
+        for name in GROUPS.get(wanted, [wanted]):
+            print(f"== {name}", flush=True)
+            subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)
 
 
 if __name__ == "__main__":

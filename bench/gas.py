@@ -23,6 +23,12 @@ def main() -> None:
             f"batch {batch:>5}: {each:>10,.1f} gas a record, "
             f"{locator / each:>9,.1f} and {kibibyte / each:>9,.1f} times less"
         )
+    summary += [
+        f"a consent: {gas['Consents.record']:,} gas alone, {gas['Consents.record.64'] / 64:,.0f} in a batch of 64; "
+        f"revoked for {gas['Consents.revoke']:,}; the check {gas['Consents.isAuthorised']:,} (a question, free)",
+        f"an entry of the access log: {gas['AccessLog.append']:,} gas alone, {gas['AccessLog.append.64'] / 64:,.0f} "
+        f"among 64, {gas['AccessLog.append.1024'] / 1024:,.0f} among 1,024",
+    ]
     measure.keep("gas", {"gas": gas, "summary": summary})
 
 

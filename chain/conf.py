@@ -63,7 +63,8 @@ class Conf:
     council_officers: tuple[str, ...] = ()  # addresses; none: key files beside the deployer's, made on first use
     council_threshold: int = 2
     council_delay_seconds: int = 48 * 3600
-    batch_leaves: int = 1024
+    batch_leaves: int = 1024  # closes a batch at once
+    batch_leaves_max: int = 4096  # what one may hold when more has piled up
     batch_seconds: float = 2.0
     access_leaves: int = 256
     access_seconds: float = 1.0

@@ -3,6 +3,7 @@
 import json
 import secrets
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -124,7 +125,7 @@ def test_a_sender_that_lost_its_lease_signs_nothing(hospital, workers, chains, d
     sender = hospital(chains=("SUP",))
     anchor(sender)
     held = workers.held["sender", "SUP"]
-    Lease.objects.filter(name=held.name).update(expires_at=timezone.now())
+    Lease.objects.filter(name=held.name).update(expires_at=timezone.now() - timedelta(seconds=1))
     taken = lease_take(name=held.name, holder="rival", seconds=30)
     assert taken.fence == held.fence + 1
     with pytest.raises(LeaseLost):
