@@ -9,7 +9,7 @@ from chain import codec
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.gateway import bytes_of, gateway, number_of
-from chain.models import ChainEvent, ChainState, Lane, Transaction
+from chain.models import ChainEvent, ChainState, Lane, OutboxItem, Transaction
 from chain.outbox import KINDS
 from chain.types import hex0x
 
@@ -56,6 +56,11 @@ def leaves_asked(*, chain: str, organisation: bytes, to_block: int) -> Iterator[
 def contracts(chain: str) -> list[bytes]:
     """Every version of the log's contract that was ever in use."""
     return [address for address, name in deployment(chain).names.items() if name == "AccessLog"]
+
+
+def leaves_sent(*, chain: str, organisation: bytes) -> int:
+    """How many leaves were given to the sender, whatever became of them."""
+    return OutboxItem.objects.filter(chain=chain, sender=organisation, lane=Lane.ACCESS).count()
 
 
 def rolling(head: bytes, leaf: bytes) -> bytes:

@@ -21,13 +21,14 @@ def alarms() -> list[Alarm]:
         ends = dict(AuditHead.objects.filter(seq__gt=0).values_list("hospital_id", "seq"))
         maps = {row.hospital_id: row for row in AuditMap.objects.defer("leaves").order_by("number")}
     found = []
-    for hospital in Organisation.objects.filter(pk__in=ends).order_by("slug"):
+    # A check that found nothing left counts as well: a log that was emptied has no end any more.
+    for hospital in Organisation.objects.filter(pk__in={*ends, *checks}).order_by("slug"):
         check = checks.get(hospital.pk)
         if check and not check.is_complete:
             found.append(Alarm("log_gap", CHAIN, f"Log of {hospital.slug}: {sentence(check)}", hospital.slug))
         found += _unchecked(hospital, check)
         if hospital.status == OrganisationStatus.ACTIVE:
-            found += _map_late(hospital, maps.get(hospital.pk), ends[hospital.pk])
+            found += _map_late(hospital, maps.get(hospital.pk), ends.get(hospital.pk, 0))
     return found
 
 
@@ -52,7 +53,7 @@ def _map_late(hospital: Organisation, newest: AuditMap | None, seq: int) -> list
     """Made but not followed by another although the log grew: the map before it does not get into a block."""
     patience = timedelta(seconds=3 * conf().log_map_seconds + 300)
     since = newest.made_at if newest else hospital.decided_at or hospital.applied_at
-    if (newest and newest.seq >= seq) or timezone.now() - since <= patience:
+    if seq <= (newest.seq if newest else 0) or timezone.now() - since <= patience:
         return []
     words = f"The log of {hospital.slug} has grown to entry {seq}; its last map is of {since:%d.%m.%Y %H:%M} UTC."
     if newest is None:

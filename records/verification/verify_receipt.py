@@ -640,6 +640,12 @@ def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -
         _check_earlier(log, _read_log(earlier))
     export, anchors = log.export, member(log.export, "anchors", list)
     used = _log_anchors(export["entries"], anchors)
+    nodes = nodes_by_chain(rpc_urls)
+    if nodes:
+        # Before the map, which can only say that something is wrong, not where.
+        for place, numbers in used.items():
+            leaves = {number: log.leaves[number - 1] for number in numbers}
+            _leaves_on_chain(_node_of(nodes, anchors[place]), anchors[place], leaves)
     found = export.get("map") if export["v"] == 2 else None
     proofs = []
     if found is not None:
@@ -652,7 +658,9 @@ def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -
     facts = {"count": len(log), "anchored": sum(map(len, used.values())), "complete_to": 0, "chain": "not asked"}
     newer = None
     if rpc_urls:
-        newer = _log_on_chains(log, used, proofs, nodes_by_chain(rpc_urls), trust)
+        if not used and not proofs:
+            raise CannotCheck("No entry of this log has reached a confirmed block yet.")
+        newer = _map_on_chains(log, proofs, nodes, trust)
         facts["chain"] = "agrees"
     if not proofs or (found["count"] == 0 and len(log)):
         said = f"Entries 1 to {len(log)} follow from each other, but no confirmed block says yet how many there are."
@@ -675,14 +683,10 @@ def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -
     return Report("authentic", [*said, asked, *sentences], facts)
 
 
-def _log_on_chains(log: Log, used: dict, proofs: list, nodes: dict[int, Node], trust) -> dict | None:
-    """Every leaf in its transaction, the map under its root; returns the place of a newer map, if there is one."""
-    anchors = log.export["anchors"]
-    if not used and not proofs:
-        raise CannotCheck("No entry of this log has reached a confirmed block yet.")
-    for place, numbers in used.items():
-        _leaves_on_chain(_node_of(nodes, anchors[place]), anchors[place], {n: log.leaves[n - 1] for n in numbers})
+def _map_on_chains(log: Log, proofs: list, nodes: dict[int, Node], trust) -> dict | None:
+    """The map under its root on each chain that can be asked; returns the place of a newer map, if there is one."""
     for anchor, root, proof in proofs:
+        # The first chain holds the log itself and has to be asked; the other is a witness.
         if anchor is proofs[0][0] or anchor["chain_id"] in nodes:
             anchor_on_chain(_node_of(nodes, anchor), anchor, root, log.export["map"]["head"], proof, KIND_AUDIT_HEADS)
     return _newer_map(_node_of(nodes, proofs[0][0]), *proofs[0][:2], trust) if proofs else None
