@@ -21,6 +21,18 @@ from records import health as records_health
 log = logging.getLogger(__name__)
 KEPT = timedelta(days=90)
 ENDED_SHOWN = 20
+NAMED = 5  # of the alarms of one kind on one chain
+
+
+@dataclass(frozen=True)
+class Group:
+    """Alarms of one kind on one chain: said once what to do, and not listed for ever."""
+
+    kind: Kind
+    code: str
+    chain: str
+    rows: list["Shown"]
+    more: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,17 @@ def alarms_all() -> list[Shown]:
     )
 
 
+def alarms_grouped(rows: Iterable[Shown]) -> list[Group]:
+    """In the order of their first alarm."""
+    found: dict[tuple[str, str], list[Shown]] = {}
+    for row in rows:
+        found.setdefault((row.code, row.chain), []).append(row)
+    return [
+        Group(same[0].kind, code, chain, same[:NAMED], max(0, len(same) - NAMED))
+        for (code, chain), same in found.items()
+    ]
+
+
 def alarms_ended(limit: int = ENDED_SHOWN) -> list[Shown]:
     """What was wrong lately and is not any more."""
     rows = AlarmRow.objects.filter(ended_at__isnull=False).order_by("-ended_at")[:limit]
@@ -92,21 +115,29 @@ def alarms_record(asked: Iterable[Alarm]) -> list[Alarm]:
     now = timezone.now()
     with transaction.atomic(durable=True):
         rows = {_key(row): row for row in AlarmRow.objects.select_for_update().filter(ended_at__isnull=True)}
-        for key, (alarm, is_asked) in found.items():
-            if key in rows:
-                AlarmRow.objects.filter(pk=rows[key].pk).update(seen_at=now, message=alarm.message, is_asked=is_asked)
-            else:
-                AlarmRow.objects.create(
-                    code=alarm.code,
-                    chain=alarm.chain,
-                    subject=alarm.subject,
-                    message=alarm.message,
-                    is_asked=is_asked,
-                    raised_at=now,
-                    seen_at=now,
-                )
+        begun = [
+            AlarmRow(
+                code=alarm.code,
+                chain=alarm.chain,
+                subject=alarm.subject,
+                message=alarm.message,
+                is_asked=is_asked,
+                raised_at=now,
+                seen_at=now,
+            )
+            for key, (alarm, is_asked) in found.items()
+            if key not in rows
+        ]
+        AlarmRow.objects.bulk_create(begun)
+        changed = []
+        for key, row in rows.items():
+            if key in found and (row.message, row.is_asked) != (found[key][0].message, found[key][1]):
+                row.message, row.is_asked = found[key][0].message, found[key][1]
+                changed.append(row)
+        AlarmRow.objects.bulk_update(changed, ["message", "is_asked"], batch_size=500)
         over = [row for key, row in rows.items() if key not in found]
         AlarmRow.objects.filter(pk__in=[row.pk for row in over]).update(ended_at=now)
+        AlarmRow.objects.filter(ended_at__isnull=True).update(seen_at=now)
         AlarmRow.objects.filter(ended_at__lt=now - KEPT).delete()
     for key in found.keys() - rows.keys():
         log.error("alarm raised code=%s chain=%s: %s", key[0], key[1] or "-", found[key][0].message)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from chain import crosscheck
 from chain import selectors as chain_selectors
 from chain.conf import conf
 from chain.heartbeats import STANDS_BY, STOPPED
@@ -32,18 +33,24 @@ class PartRow:
 @require_safe
 @operator_required
 def health(request: HttpRequest) -> HttpResponse:
-    context = health_context()
+    mine = None
     if not request.user.is_superuser:
         mine = set(organisations_of(request.user).values_list("slug", flat=True))
-        for name in ("alarms", "ended"):
-            context[name] = [row for row in context[name] if not row.kind.is_tenant or row.alarm.subject in mine]
-    return render(request, "operator/health.html", context)
+    return render(request, "operator/health.html", health_context(mine))
 
 
-def health_context() -> dict[str, Any]:
+def health_context(organisations: set[str] | None = None) -> dict[str, Any]:
+    """With `organisations`, what is about one organisation is shown for these only."""
+
+    def is_shown(row: alarms.Shown) -> bool:
+        return organisations is None or not row.kind.is_tenant or row.alarm.subject in organisations
+
+    found = [row for row in alarms.alarms_all() if is_shown(row)]
     return {
-        "alarms": alarms.alarms_all(),
-        "ended": alarms.alarms_ended(),
+        "alarms": alarms.alarms_grouped(found),
+        "alarm_count": len(found),
+        "heads": crosscheck.heads_status(),
+        "ended": [row for row in alarms.alarms_ended() if is_shown(row)],
         "parts": part_rows(),
         "chains": chain_rows(),
         "now": timezone.now(),

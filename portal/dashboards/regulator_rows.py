@@ -57,7 +57,13 @@ def seals(request: HttpRequest) -> HttpResponse:
             ("chain", _("Chain"), CHAINS),
             ("state", _("State"), SEALS),
         ]
-        context = {"page": page, "rows": list(page.object_list), "filters": filters, "as_of": as_of()}
+        context = {
+            "page": page,
+            "rows": list(page.object_list),
+            "filters": filters,
+            "as_of": as_of(),
+            "nav_current": "regulator:statistics",
+        }
     return render(request, "regulator/seals.html", context)
 
 
@@ -71,7 +77,13 @@ def shares(request: HttpRequest) -> HttpResponse:
     with all_tenants("regulator's list of shares: hospitals, blocks and times only"):
         page = page_of(request, figures.shares(hospital=_hospital(request), **values))
         filters = [("hospital", _("Organisation"), _hospitals()), ("state", _("State"), SHARES)]
-        context = {"page": page, "rows": list(page.object_list), "filters": filters, "as_of": as_of()}
+        context = {
+            "page": page,
+            "rows": list(page.object_list),
+            "filters": filters,
+            "as_of": as_of(),
+            "nav_current": "regulator:statistics",
+        }
     return render(request, "regulator/shares.html", context)
 
 
@@ -93,5 +105,5 @@ def accesses(request: HttpRequest) -> HttpResponse:
     items = chain_selectors.items([entry.chain_ref for entry in entries])
     rows = [{"entry": entry, "basis": basis_of(entry), "item": items.get(entry.chain_ref)} for entry in entries]
     looks.log_opened(actor=request.actor, hospital=request.hospital)
-    context = {"page": page, "rows": rows, "filters": filters, "as_of": as_of()}
+    context = {"page": page, "rows": rows, "filters": filters, "as_of": as_of(), "nav_current": "regulator:statistics"}
     return render(request, "regulator/accesses.html", context)

@@ -92,7 +92,8 @@ class Portal:
 @pytest.fixture
 def portal(people, chains, drive, workers, hospital, client):
     portal = Portal(people, chains, drive, workers, hospital(), client)
-    assert portal.seen() == set()
+    Watch().turn()
+    assert alarms.alarms_all() == []
     return portal
 
 
@@ -104,15 +105,15 @@ def no_node(settings, *names):
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("part", "code"), [*alarms.parts().items(), ("watch", "watch_dead")])
-def test_a_part_that_died(portal, part, code, monkeypatch):
-    portal.pass_time(without=[part])
+def test_each_part_that_dies(portal, monkeypatch):
     # The watch itself beats while it asks, so its own death is seen on the pages alone.
     monkeypatch.setattr("portal.watch.Pulse.beat", lambda self, note="": None)
-    assert portal.seen() == {(code, part.partition(":")[2])}
-    portal.live()
+    for part, code in [*alarms.parts().items(), ("watch", "watch_dead")]:
+        portal.pass_time(without=[part])
+        assert portal.seen() == {(code, part.partition(":")[2])}
+        portal.live()
     assert portal.seen() == set()
-    assert AlarmRow.objects.get(code=code).ended_at is not None
+    assert not AlarmRow.objects.filter(ended_at__isnull=True).exists()
 
 
 def test_a_part_that_never_lived(portal, monkeypatch):
@@ -298,6 +299,18 @@ def test_an_alarm_keeps_its_beginning_and_is_listed_when_over(portal):
     portal.seen()
     text = portal.people.client(portal.operator).get(reverse("operator:health")).content.decode()
     assert "Alarms that have ended" in text and "No worker is at work" in text
+
+
+def test_many_alarms_of_one_kind_are_one_entry(portal, monkeypatch):
+    many = [Alarm("anchor_different", "SUP", f"Record {n} differs.", str(n)) for n in range(30)]
+    monkeypatch.setattr(broker, "alarms", lambda: many)
+    assert {alarm.code for alarm in Watch().turn()} == {"anchor_different"}
+    text = portal.people.client(portal.operator).get(reverse("operator:health")).content.decode()
+    assert "30 alarms" in text and "And 25 more." in text and text.count("data-alarm=") == 1
+    assert 'portal_alarms{chain="SUP",code="anchor_different"} 30.0' in portal.client.get("/metrics").content.decode()
+    monkeypatch.setattr(broker, "alarms", list)
+    assert portal.seen() == set()
+    assert AlarmRow.objects.filter(ended_at__isnull=False).count() == 30
 
 
 def test_every_kind_says_what_to_do():
