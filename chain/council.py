@@ -12,7 +12,7 @@ from chain import codec, deploying
 from chain.artefacts import deployment
 from chain.errors import DeploymentMismatch
 from chain.models import Block, ChainEvent, ChainState, CouncilReason, ItemState, OutboxItem
-from chain.types import hex0x
+from chain.types import Alarm, hex0x
 
 LAPSES_AFTER = timedelta(weeks=1)  # AccessManager.expiration
 WAITING = ("proposed", "scheduled", "ready")
@@ -85,6 +85,11 @@ class Proposal:
     @property
     def release_name(self) -> str:
         return bytes.fromhex(self.args["name"][2:]).rstrip(b"\0").decode("ascii", "replace") if self.is_release else ""
+
+    @property
+    def approval_count(self) -> int:
+        """Of officers of today: an approval by somebody who left no longer counts."""
+        return sum(act.officer is not None for act in self.approvals)
 
     def has_approved(self, address: str) -> bool:
         return any(act.address == address for act in self.approvals)
@@ -233,3 +238,17 @@ def _pending(chain: str) -> dict[str, list[Pending]]:
 def proposals_pending(chain: str) -> list[Pending]:
     """Proposals that were sent from here and are in no final block yet, or were refused."""
     return _pending(chain).get("", [])
+
+
+def alarms(chain: str) -> list[Alarm]:
+    """Everybody who looks at the health of a chain sees that a change of its rules is on its way."""
+    found = []
+    for row in proposals(chain):
+        if row.state not in ("scheduled", "ready"):
+            continue
+        what = f"version {row.args['version']} of {row.release_name}" if row.is_release else f"{row.function}"
+        since = f"from {row.executable_at:%Y-%m-%d %H:%M} UTC on" if row.state == "scheduled" else "now"
+        found.append(
+            Alarm("release_waiting", chain, f"The council approved {what}; it can take effect {since}.", row.id)
+        )
+    return found

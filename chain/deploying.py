@@ -103,6 +103,20 @@ def _threshold() -> int:
     return conf().council_threshold
 
 
+def council_checked() -> None:
+    """Refuses before anything is sent what the contracts would refuse later, or what would make one key enough."""
+    officers, threshold = officer_addresses(), conf().council_threshold
+    if len(set(officers)) < 2 or len(set(officers)) != len(officers):
+        raise DeploymentMismatch("the council needs two or more different officers (PORTAL_COUNCIL_OFFICERS)")
+    if not 2 <= threshold <= len(officers):
+        raise DeploymentMismatch(
+            f"of {len(officers)} officers 2 to {len(officers)} have to approve, not {threshold} "
+            "(PORTAL_COUNCIL_THRESHOLD)"
+        )
+    if conf().council_delay_seconds < 1:
+        raise DeploymentMismatch("a release needs a waiting time (PORTAL_COUNCIL_DELAY_SECONDS)")
+
+
 def _selectors(contract: str, *names: str) -> list[bytes]:
     return [codec.function(contract, name).selector for name in names]
 
@@ -366,5 +380,6 @@ def deploy(
         if not again:
             return False
         version = 1 + max(item["version"] for item in json.loads(path.read_text())["contracts"].values())
+    council_checked()
     Deployer(chain, version=version, say=say, wait=wait).run()
     return True

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
-from chain import crosscheck
+from chain import council, crosscheck
 from chain.artefacts import deployment
 from chain.conf import conf
 from chain.errors import ChainError, DeploymentMismatch, RpcUnavailable
@@ -92,7 +92,8 @@ def alarms(chain: str | None = None) -> list[Alarm]:
 
 def alarms_recorded(chain: str) -> list[Alarm]:
     """What the database knows: quick, and no node can hold it up."""
-    return _index_alarms(chain) + _outbox_alarms(chain) + _anchor_alarms(chain) + crosscheck.alarms(chain)
+    found = _index_alarms(chain) + _outbox_alarms(chain) + _anchor_alarms(chain)
+    return found + crosscheck.alarms(chain) + council.alarms(chain)
 
 
 def _index_alarms(chain: str) -> list[Alarm]:

@@ -113,6 +113,11 @@ KINDS: dict[str, Kind] = {
         _("Foreign code at a contract's address"),
         _("Writing has stopped. Compare with the published code hash and the deployment record before anything else."),
     ),
+    "release_waiting": Kind(
+        "warn",
+        _("A change of the rules is on its way"),
+        _("If you did not expect it, ask an officer: until it takes effect any one of them can stop it on “Releases”."),
+    ),
     # -- parts that run -------------------------------------------------------------------------------------------
     "worker_dead": Kind(
         "stop",

@@ -14,6 +14,7 @@ from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 
+from chain.deploying import officer_keys
 from hospitals import services
 from hospitals.actors import member_actor
 from hospitals.adapters import email_confirm
@@ -46,6 +47,9 @@ HOSPITALS = (
     ("linden", "Linden Hospital", "Lena Hart", "lena@linden.example"),
 )
 ADMITTED = ("northwick", "suedtor")
+REG = "reg@authority.example"
+# With Reg the council: two of the three approve a new contract version.
+OFFICERS = (("reg", "Reg Holt"), ("mara", "Mara Lind"), ("ivo", "Ivo Sander"))
 STAFF = (
     ("alice", "Alice Ward", Role.DOCTOR, "northwick", "Cardiology"),
     ("adam", "Adam Chen", Role.DOCTOR, "northwick", "Internal medicine"),
@@ -127,12 +131,19 @@ class World:
         self.say("Regulator")
         key = bytes.fromhex(Path(settings.CHAIN["deployer_key_file"]).read_text().strip().removeprefix("0x"))
         self.authority = services.regulator_bootstrap(
-            name="Health Data Authority", email="reg@authority.example", account_key=key, officer_name="Reg Holt"
+            name="Health Data Authority", email=REG, account_key=key, officer_name="Reg Holt"
         )
-        officer = Membership.objects.select_related("user", "hospital").get(hospital=self.authority)
-        self.account(officer.user, "reg", "Regulator", second_step=True)
-        wait_until("The regulator's own entry on both chains", lambda: self.is_active(self.authority))
-        self.officer = Membership.objects.select_related("user", "hospital").get(pk=officer.pk)
+        reg = Membership.objects.select_related("user", "hospital").get(hospital=self.authority, user__email=REG)
+        self.account(reg.user, "reg", "Regulator", second_step=True)
+        # No keys where the officers are named by address: then their own wallets decide.
+        for (short, name), key in zip(OFFICERS, officer_keys(), strict=False):
+            officer, _ = services.officer_add(email=f"{short}@authority.example", name=name, key=key)
+            if short != "reg":
+                self.account(officer.user, short, "Regulator, approves releases", second_step=True)
+        wait_until(
+            "The regulator's own entry on both chains", lambda: services.regulator_founded(organisation=self.authority)
+        )
+        self.officer = Membership.objects.select_related("user", "hospital").get(pk=reg.pk)
 
     def is_active(self, organisation):
         return Organisation.objects.filter(pk=organisation.pk, status=OrganisationStatus.ACTIVE).exists()

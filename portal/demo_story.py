@@ -13,6 +13,7 @@ from django.conf import settings
 
 from portal import demo_files
 from portal.demo_client import Visitor
+from portal.demo_release import Release
 
 API = "/api/v1"
 CHECKER = "records/verification/verify_receipt.py"
@@ -23,18 +24,14 @@ ROBIN = demo_files.Person("Robin", "Vale", "1979-05-23", "male", "N-20001")
 class Story:
     """`fact(id, text, holds)` prints a line and remembers it; the story goes on, so that one run shows every fault."""
 
-    def __init__(self, base_url, state, accounts, rpc_urls, say):
-        self.base_url, self.state, self.accounts, self.rpc_urls, self.say = (
-            base_url,
-            Path(state),
-            accounts,
-            rpc_urls,
-            say,
-        )
+    def __init__(self, base_url, state, accounts, rpc_urls, say, environment=None):
+        self.base_url, self.state, self.accounts, self.rpc_urls = base_url, Path(state), accounts, rpc_urls
+        self.say, self.environment = say, environment  # of the portal's own commands
         self.facts = []
         self.people = {}
         # A word that stands in an uploaded file and nowhere else: if it is found in the state directory, it leaked.
         self.canary = f"canary{secrets.token_hex(8)}"
+        self.release = Release(self)
 
     def fact(self, key, text, holds, detail=""):
         self.facts.append(
@@ -49,6 +46,7 @@ class Story:
         try:
             for step in (
                 self.sign_in,
+                self.release.propose,
                 self.register,
                 self.upload,
                 self.anchor,
@@ -56,6 +54,7 @@ class Story:
                 self.grant,
                 self.revoke,
                 self.log,
+                self.release.take_effect,
                 self.receipts,
                 self.nothing_leaked,
                 self.tamper,

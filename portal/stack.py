@@ -207,7 +207,7 @@ class Stack:
         for name, port in settings.EMBEDDED_CHAIN_PORTS.items():
             if port:
                 self._wait_for(f"{name}chain", lambda name=name: self._chain_answers(name), 30)
-        self._fund_deployer()
+        self._fund_accounts()
         for name in settings.CHAIN["chains"]:
             call_command("chain_deploy", chain=name, verbosity=0)
 
@@ -219,18 +219,20 @@ class Stack:
         if not manifest.exists() or manifest.stat().st_mtime < newest:
             call_command("collectstatic", verbosity=0, interactive=False, ignore_patterns=STATIC_UNUSED)
 
-    def _fund_deployer(self):
-        """Embedded chains only: gas has no price there, so the deployer's account is simply filled."""
+    def _fund_accounts(self):
+        """Embedded chains only: gas has no price there, so the accounts of deployer and officers are simply filled."""
+        from chain.deploying import officer_keys
         from chain.gateway import address_of
 
         key_file = Path(settings.CHAIN["deployer_key_file"])
         if not key_file.exists():
             with os.fdopen(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
                 stream.write(secrets.token_hex(32))
-        address = "0x" + address_of(bytes.fromhex(key_file.read_text().strip().removeprefix("0x"))).hex()
-        for name, port in settings.EMBEDDED_CHAIN_PORTS.items():
-            if port and int(self._rpc(name, "eth_getBalance", address, "latest"), 16) < 10**24:
-                self._rpc(name, "anvil_setBalance", address, hex(10**27))
+        keys = [bytes.fromhex(key_file.read_text().strip().removeprefix("0x")), *officer_keys()]
+        for address in ("0x" + address_of(key).hex() for key in keys):
+            for name, port in settings.EMBEDDED_CHAIN_PORTS.items():
+                if port and int(self._rpc(name, "eth_getBalance", address, "latest"), 16) < 10**24:
+                    self._rpc(name, "anvil_setBalance", address, hex(10**27))
 
     def _rpc(self, name, method, *params):
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

@@ -24,6 +24,7 @@ from hospitals.services.organisations import (
     organisation_settings_update,
     organisation_suspend,
     regulator_bootstrap,
+    regulator_founded,
 )
 from hospitals.services.patients import (
     patient_claim_confirm,
@@ -62,6 +63,7 @@ __all__ = [
     "patient_link_accept",
     "patient_register",
     "regulator_bootstrap",
+    "regulator_founded",
     "release_approve",
     "release_cancel",
     "release_execute",

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from chain import services as chain_services
+from chain.artefacts import deployment
 from chain.gateway import gateway
 from hospitals import audit, keyring, projector, roles, sealing
 from hospitals.actors import Actor
@@ -179,7 +180,7 @@ def regulator_bootstrap(
     with transaction.atomic():
         existing = Organisation.objects.filter(kind=OrganisationKind.REGULATOR).first()
         if existing:
-            _founded(existing)
+            regulator_founded(organisation=existing)
             return existing
         organisation = Organisation(
             name=name,
@@ -197,21 +198,23 @@ def regulator_bootstrap(
         keyring.organisation_keys_create(organisation)
         user, is_new = user_create(email=email, name=officer_name)
         Membership.objects.create(user=user, hospital=organisation, role=Role.REGULATOR, status=MembershipStatus.ACTIVE)
-        _founded(organisation)
+        regulator_founded(organisation=organisation)
         if is_new:
             activation_create(user=user)
     return organisation
 
 
-def _founded(organisation: Organisation) -> None:
+def regulator_founded(*, organisation: Organisation) -> bool:
     """The event of the founding is older than this row, so the registries are asked; a later one finds the row."""
+    organisation.refresh_from_db(fields=["status", "chain_status"])
     if organisation.status != OrganisationStatus.ADMITTING:
-        return
+        return organisation.status == OrganisationStatus.ACTIVE
     for chain in CHAINS:
         node = gateway(chain)
-        _, standing = node.call(
-            "Registry", "organisationStatus", bytes(organisation.account_address), block=node.finalized()
-        )
+        final = node.finalized()
+        if final < deployment(chain)["Registry"].block_number:
+            continue
+        _, standing = node.call("Registry", "organisationStatus", bytes(organisation.account_address), block=final)
         if standing == ACTIVE_ON_CHAIN:
             organisation.chain_status = {**organisation.chain_status, chain: str(OrganisationStatus.ACTIVE)}
     if all(organisation.chain_status.get(chain) == OrganisationStatus.ACTIVE for chain in CHAINS):
@@ -219,6 +222,7 @@ def _founded(organisation: Organisation) -> None:
     organisation.save(update_fields=["chain_status", "status"])
     if organisation.status == OrganisationStatus.ACTIVE:
         projector.opened(organisation)
+    return organisation.status == OrganisationStatus.ACTIVE
 
 
 def _regulator_act(actor: Actor, permission: Permission, organisation: Organisation) -> Organisation:

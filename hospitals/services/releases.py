@@ -102,7 +102,7 @@ def release_approve(*, actor: Actor, chain: str, proposal_id: str) -> Step:
     if proposal.state != "proposed":
         raise HospitalsError("This does not wait for an approval any more. Reload the page to see its state.")
     under_way = {row.address for row in proposal.pending if row.act == "approve" and row.state != ItemState.FAILED}
-    if len(under_way - {standing.checksum}) + len(proposal.approvals) >= proposal.threshold:
+    if len(under_way - {standing.checksum}) + proposal.approval_count >= proposal.threshold:
         raise HospitalsError("Enough approvals are on their way already. Reload the page in a moment.")
     return _act(actor, chain, standing, "approve", proposal)
 

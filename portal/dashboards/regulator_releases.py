@@ -218,7 +218,7 @@ def _shown(found: council.Proposal, names: dict[str, str]) -> dict[str, Any]:
         "what": CALLS.get(found.function, found.function),
         "proposed": _who(found.proposed, names),
         "approvals": [_who(act, names) for act in found.approvals],
-        "missing": max(0, found.threshold - len(found.approvals)),
+        "missing": max(0, found.threshold - found.approval_count),
         "ended": _who(found.ended, names),
         "pending": [{"row": row, "name": names.get(row.address, row.address)} for row in found.pending],
     }

@@ -51,6 +51,7 @@ class Command(BaseCommand):
             PORTAL_MED_PORT=str(med),
             PORTAL_DATABASE_URL=None,
             PORTAL_REDIS_URL=None,
+            PORTAL_COUNCIL_DELAY_SECONDS="20",
         )
         base_url = f"http://localhost:{web}"
         self.up = None
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  started after {time.monotonic() - begun:.0f} s")
             accounts = {row["key"]: row for row in json.loads((self.state / "demo.json").read_text())}
             rpc_urls = [f"http://127.0.0.1:{port}" for port in (sup, med)]
-            story = Story(base_url, self.state, accounts, rpc_urls, self.stdout.write)
+            story = Story(base_url, self.state, accounts, rpc_urls, self.stdout.write, self.environment)
             holds, facts = story.tell(), story.facts
         finally:
             self.stop()
