@@ -12,9 +12,11 @@ from django.views.decorators.http import require_safe
 
 from hospitals import selectors as people
 from hospitals.access import member_required
+from hospitals.models import AuditCheck
 from hospitals.roles import Permission
 from hospitals.services import looks
 from portal.dashboards import hospital_rows as rows
+from portal.dashboards import log_proofs
 
 ENTRIES_A_PAGE = 50
 KINDS = {
@@ -46,6 +48,7 @@ def log(request: HttpRequest, slug: str) -> HttpResponse:
     listed = rows.log_rows(request, page.object_list, with_patient=True)
     looks.log_opened(actor=request.actor, hospital=request.hospital)
     context = {
+        "proof": log_proofs.of_hospital(AuditCheck.objects.first()),
         "page": page,
         "days": rows.by_day(listed),
         "chosen": chosen,

@@ -15,16 +15,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from hospitals import audit, log_export
 from hospitals.access import patient_required
-from hospitals.audit_check import Completeness
-from hospitals.models import Patient
 from hospitals.tenancy import tenant
 from portal.dashboards import content as contents
-from portal.dashboards import figures, log_rows
+from portal.dashboards import figures, log_proofs, log_rows
 from portal.dashboards.patient_sharing import grant_rows
 from records import delivery, gate, proofs, receipts, selectors
 from records.errors import RecordAltered
@@ -175,7 +172,9 @@ def log(request: HttpRequest) -> HttpResponse:
         "patient/log.html",
         {
             "registrations": request.registrations,
-            "completeness": [_proof(patient, audit.verify_patient(patient)) for patient in request.registrations],
+            "completeness": [
+                log_proofs.of_patient(patient, audit.verify_patient(patient)) for patient in request.registrations
+            ],
             "filters": filters,
             "reasons": log_rows.REASONS,
             "periods": log_rows.PERIODS,
@@ -234,37 +233,6 @@ def _log_own(request: HttpRequest, action: str) -> None:
             basis="own",
             purpose=Purpose.PATIENT_REQUEST,
         )
-
-
-def _proof(patient: Patient, found: Completeness) -> dict[str, Any]:
-    """ "1 to n, none missing", or which one is wrong."""
-    name = patient.hospital.name
-    if not found.is_complete:
-        return {
-            "patient": patient,
-            "kind": "stop",
-            "icon": "warn",
-            "sentence": _("%(hospital)s: entry %(n)d is missing or was changed.")
-            % {"hospital": name, "n": found.first_missing},
-            "detail": _("The operator was told. Keep a copy of the list with its proof."),
-        }
-    detail = _("The newest entries are on their way to the shared ledger.")
-    if found.anchored_count == found.count and found.anchored_to_block is not None:
-        detail = _("Checked just now against block %(n)d.") % {"n": found.anchored_to_block}
-    elif found.anchored_to_block is not None:
-        waiting = found.count - found.anchored_count
-        detail = ngettext(
-            "Checked just now against block %(n)d; the newest entry is on its way.",
-            "Checked just now against block %(n)d; the %(m)d newest entries are on their way.",
-            waiting,
-        ) % {"n": found.anchored_to_block, "m": waiting}
-    return {
-        "patient": patient,
-        "kind": "ok",
-        "icon": "shield",
-        "sentence": _("%(hospital)s: entries 1 to %(n)d, none missing.") % {"hospital": name, "n": found.count},
-        "detail": detail,
-    }
 
 
 def _csv(rows: list[log_rows.LogRow]) -> Iterator[str]:
