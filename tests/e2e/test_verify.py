@@ -19,7 +19,7 @@ def choose(page, tmp_path, content, receipt):
     (tmp_path / "receipt.json").write_bytes(receipt)
     page.set_input_files("#id_file", tmp_path / "note.txt")
     page.set_input_files("#id_receipt", tmp_path / "receipt.json")
-    page.get_by_role("button", name="Check").click()
+    page.get_by_role("button", name="Check", exact=True).click()
     shown = page.locator("[data-verdict]:visible")
     shown.wait_for(timeout=60_000)
     return shown

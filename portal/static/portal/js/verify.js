@@ -1,21 +1,9 @@
 // The public page: reads both files here, asks the portal only what the chain holds about a root.
 import { checkReceipt } from "./receipt.js";
+import { fill, language, size, when } from "./verify_words.js";
 
 const form = document.querySelector("[data-verify]");
 const results = document.querySelector("[data-results]");
-const language = document.documentElement.lang || "en";
-
-function when(text, options = { dateStyle: "medium", timeStyle: "short" }) {
-  const time = new Date(text);
-  return Number.isNaN(time.getTime()) ? String(text) : new Intl.DateTimeFormat(language, options).format(time);
-}
-
-function size(bytes) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
-  const step = Math.min(3, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
-  return new Intl.NumberFormat(language, { style: "unit", unit: units[step], unitDisplay: step ? "short" : "long", maximumFractionDigits: 1 })
-    .format(bytes / 1000 ** step);
-}
 
 async function ask(anchor, leaf, kids) {
   const query = new URLSearchParams({ chain: anchor.chain, root: anchor.root, contract: anchor.contract, leaf });
@@ -23,13 +11,6 @@ async function ask(anchor, leaf, kids) {
   const answer = await fetch(`${form.dataset.ask}?${query}`, { headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Error("no answer");
   return answer.json();
-}
-
-function fill(section, name, text) {
-  const place = section.querySelector(`[data-fill="${name}"]`);
-  if (!place) return;
-  place.textContent = text ?? "";
-  place.hidden = !text;
 }
 
 function show({ verdict, reason, facts }, file) {
