@@ -152,6 +152,8 @@ def adopt(chain: str) -> list[Adopted]:
     """Takes announced versions into use. From then on the portal writes there; earlier ones stay readable for ever."""
     place, node = deployment(chain), gateway(chain)
     final = node.finalized()
+    if final < place["Registry"].block_number:  # deployed a moment ago
+        return []
     path = deployment_path(conf().chain(chain).chain_id)
     record = json.loads(path.read_text())
     done = []

@@ -5,8 +5,9 @@ import secrets
 
 import pytest
 from django.core.management import CommandError, call_command
+from eth_utils import keccak, to_checksum_address
 
-from chain import deploying, selectors
+from chain import deploying, failpoints, releasing, selectors
 from chain.artefacts import NAMES, deployment, deployment_path
 from chain.deploying import deploy, steps
 from chain.errors import DeploymentMismatch, RpcUnavailable
@@ -15,6 +16,7 @@ from chain.identity import verify_deployment
 from chain.leases import lease_take
 from chain.sending import Sender
 from chain.services import transfer_enqueue
+from chain.types import hex0x
 from tests.chain_fixtures import Anvil
 
 pytestmark = [pytest.mark.django_db, pytest.mark.chain, pytest.mark.scenario("O12")]
@@ -60,7 +62,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("where", ["before_send", "after_send"])
-@pytest.mark.parametrize("step", [1, 2, 6, 7, 9, 13])
+@pytest.mark.parametrize("step", [1, 2, 7, 8, 14, 21])
 def test_killed_half_way_it_finishes(fresh, monkeypatch, step, where):
     real, count = Gateway.send_raw, 0
 
@@ -105,6 +107,112 @@ def test_a_next_version_stands_beside_the_first(fresh):
     assert gateway("SUP").code(first)
     assert [item.version for item in deployment("SUP").previous] == [1] * len(NAMES)
     assert deployment("SUP").names[first] == deployment("SUP").names[second.address] == "AnchorLog"
+    verify_deployment("SUP")
+
+
+def test_killed_between_record_and_journal_the_record_stays_as_it_is(fresh):
+    def die(name):
+        if name == "deploy.recorded":
+            raise Killed
+
+    failpoints.arm(die)
+    try:
+        with pytest.raises(Killed):
+            deploy("SUP", wait=fresh.mine)
+    finally:
+        failpoints.arm(None)
+    before = deployment_path(31337).read_bytes()
+    assert deploy("SUP", wait=fresh.mine)
+    assert deployment_path(31337).read_bytes() == before and deployment("SUP").previous == ()
+
+
+@pytest.mark.scenario("G4")
+def test_officers_by_address_keep_their_own_keys(fresh, settings, tmp_path):
+    officers = [to_checksum_address(secrets.token_bytes(20)) for _ in range(5)]
+    settings.CHAIN = {
+        **settings.CHAIN,
+        "council_officers": tuple(officers),
+        "council_threshold": 3,
+        "council_delay_seconds": 172_800,
+    }
+    deploy("SUP", wait=fresh.mine)
+    node, place = gateway("SUP"), deployment("SUP")
+    assert [to_checksum_address(address) for address in node.call("Council", "officers")] == officers
+    assert node.call("Council", "threshold") == 3
+    for role in (deploying.ADMIN_ROLE, deploying.RELEASE_ROLE):
+        assert node.call("AccessManager", "hasRole", role, place["Council"].address) == (True, 172_800)
+        assert node.call("AccessManager", "hasRole", role, fresh.deployer) == (False, 0)
+    assert node.call("AccessManager", "hasRole", deploying.REGULATOR_ROLE, fresh.deployer) == (True, 0)
+    assert node.call("Registry", "organisationStatus", fresh.deployer) == (deploying.REGULATOR_KIND, 1)
+    assert list(tmp_path.glob("officer-*")) == []
+
+
+@pytest.mark.scenario("G4")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"council_officers": ("0x" + "11" * 20,)}, "two or more"),
+        ({"council_officers": ("0x" + "11" * 20, "0x" + "11" * 20)}, "two or more"),
+        ({"council_officers": ("0x" + "11" * 20, "somebody")}, "not an address"),
+        ({"council_threshold": 1}, "2 to 3 have to approve, not 1"),
+        ({"council_threshold": 4}, "2 to 3 have to approve, not 4"),
+        ({"council_delay_seconds": 0}, "waiting time"),
+    ],
+)
+def test_a_council_in_which_one_key_is_enough_is_refused_before_anything_is_sent(fresh, settings, changes, message):
+    settings.CHAIN = {**settings.CHAIN, **changes}
+    with pytest.raises(DeploymentMismatch, match=message):
+        deploy("SUP", wait=fresh.mine)
+    assert fresh.nonce(fresh.deployer) == 0 and not deployment_path(31337).with_suffix(".journal.json").exists()
+
+
+def test_keys_of_officers_are_made_once_and_for_their_owner_only(fresh, tmp_path):
+    first = deploying.officer_keys()
+    assert len(set(first)) == 3 and deploying.officer_keys() == first
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("officer-*.key")} == {0o600}
+
+
+@pytest.mark.scenario("G4")
+def test_what_was_not_announced_or_is_not_ours_is_not_adopted(fresh, capsys, monkeypatch):
+    deploy("SUP", wait=fresh.mine)
+    monkeypatch.setattr(releasing, "pause", fresh.mine)
+    monkeypatch.setitem(releasing.candidate_deploy.__kwdefaults__, "wait", fresh.mine)
+    call_command("chain_deploy", chain="SUP", candidate="AnchorLog")
+    said = capsys.readouterr().out
+    item = deployment("SUP").candidates[0]
+    assert item.checksum in said and hex0x(item.code_hash) in said and item.version == 2
+    call_command("chain_deploy", chain="SUP", adopt=True)
+    assert "unchanged" in capsys.readouterr().out
+    fresh.mine(4)
+    node = gateway("SUP")
+    real = Gateway.call
+
+    def announcing(address, code_hash):
+        def call(self, contract, function, *args, **options):
+            if function == "releaseOf" and args[0].startswith(b"AnchorLog"):
+                return 2, address, code_hash
+            return real(self, contract, function, *args, **options)
+
+        monkeypatch.setattr(Gateway, "call", call)
+
+    announcing(item.address, b"x" * 32)
+    with pytest.raises(CommandError, match="not what was announced"):
+        call_command("chain_deploy", chain="SUP", adopt=True)
+    foreign = deployment("SUP")["Consents"].address
+    announcing(foreign, keccak(node.code(foreign)))
+    with pytest.raises(CommandError, match="install the portal version"):
+        call_command("chain_deploy", chain="SUP", adopt=True)
+    record = json.loads(deployment_path(31337).read_text())
+    deploying.write_durably(deployment_path(31337), {**record, "candidates": []})
+    announcing(item.address, item.code_hash)
+    with pytest.raises(CommandError, match="not recorded here"):
+        call_command("chain_deploy", chain="SUP", adopt=True)
+    deploying.write_durably(deployment_path(31337), record)
+    call_command("chain_deploy", chain="SUP", adopt=True)
+    assert "in use from now on" in capsys.readouterr().out
+    place = deployment("SUP")
+    assert place["AnchorLog"].address == item.address and place["AnchorLog"].version == 2
+    assert [old.version for old in place.previous] == [1]
     verify_deployment("SUP")
 
 
