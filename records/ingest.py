@@ -318,8 +318,10 @@ def _receive(
             detail={"upload": str(upload.pk), "chains": chains},
         )
         tasks.wake(tasks.seal_upload, hospital_id=hospital.pk, upload_id=upload.pk)
+        # Before the commit: an error just after it must not let the request's clean-up take what a row names. If the
+        # commit itself fails, the file is an orphan, and the scrub removes it.
+        file.keep()
     fp("ingest.committed")
-    file.keep()
     return upload
 
 

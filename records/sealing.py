@@ -286,7 +286,8 @@ def _upload_close(upload: Upload, token: uuid.UUID, state: str, code: str, text:
 
 
 def _upload_release(upload: Upload, token: uuid.UUID, *, counts: bool) -> None:
-    Upload.objects.filter(pk=upload.pk, claimed_by=token).update(
+    # An error may also come after the commit; then the upload is sealed and stays so.
+    Upload.objects.filter(pk=upload.pk, claimed_by=token, state=UploadState.SEALING).update(
         state=UploadState.RECEIVED,
         claimed_by=None,
         claimed_until=timezone.now() + timedelta(seconds=_BACKOFF_SECONDS),

@@ -9,6 +9,7 @@ from contextlib import closing
 from django.db import transaction
 from django.utils import timezone
 
+from chain.failpoints import fp
 from hospitals import audit, keyring, roles
 from hospitals.actors import Actor
 from hospitals.models import Patient
@@ -87,6 +88,7 @@ def upload_discard(*, actor: Actor, upload: Upload) -> Upload:
             raise Conflict("Only files that were held back or failed can be discarded.")
         quota_give_back(upload.hospital_id, upload.size)
         _log(actor, upload, "records.upload.discarded")
+    fp("discard.committed")
     if staged:
         blob_store().delete_staging(staged)
     upload.refresh_from_db()
@@ -151,6 +153,7 @@ def record_move(*, actor: Actor, record: Record, patient: Patient, reason: str) 
     store = blob_store()
     staged = store.stage()
     staging_key, upload_id = secrets.token_bytes(crypto.DEK_BYTES), uuid.uuid4()
+    is_kept = False
     try:
         with closing(released):
             seal = crypto.SealStream(
@@ -160,11 +163,16 @@ def record_move(*, actor: Actor, record: Record, patient: Patient, reason: str) 
                 seal.update(piece)
             seal.finalize()
         staged.sync()
+        fp("move.staged")
         with transaction.atomic():
             record_withdraw(actor=actor, record=record, reason=reason)
+            fp("move.withdrawn")
             upload = _move_upload(actor, record, patient, version, title, released, staged.name, staging_key, upload_id)
+            is_kept = True  # from the commit on a row names it; if the commit fails, the scrub removes it
+        fp("move.committed")
     except BaseException:
-        staged.abort()
+        if not is_kept:
+            staged.abort()
         raise
     return upload
 

@@ -1,6 +1,7 @@
 """Kill anywhere: a process ends itself at a failpoint, others recover, and everything that was promised still holds."""
 
 import itertools
+import json
 import random
 from collections import Counter
 
@@ -31,6 +32,12 @@ def played(run, lanes, until=lambda: False, **wanted):
         yield plan, result
 
 
+def judge(run, plan, result):
+    if result["faults"]:
+        run.index = plan["index"]
+        pytest.fail("\n".join([json.dumps(plan), *result["faults"][:20]]), pytrace=False)
+
+
 def kills_of(run):
     return Counter({name.removeprefix("kill "): n for name, n in run.counts.items() if name.startswith("kill ")})
 
@@ -41,8 +48,7 @@ def test_nothing_is_lost_or_done_twice_wherever_a_process_dies(campaign, lanes):
     looked_at = Counter()
     for plan, result in played(run, lanes):
         looked_at.update(result["looked_at"])
-        run.index = plan["index"] if result["faults"] else run.index
-        assert not result["faults"], (plan, result["faults"])
+        judge(run, plan, result)
     kills = kills_of(run)
     run.note(kills=sum(kills.values()), looked_at=dict(looked_at))
     run.finish()
@@ -95,8 +101,7 @@ def test_nothing_is_lost_or_done_twice_on_postgresql(campaign, request):
         lanes = pool.Lanes(2, env.child(PORTAL_TEST_DATABASE="postgres", PORTAL_DATABASE_URL=url))
         try:
             for plan, result in played(run, lanes):
-                run.index = plan["index"] if result["faults"] else run.index
-                assert not result["faults"], (plan, result["faults"])
+                judge(run, plan, result)
             run.finish()
         finally:
             lanes.close()
