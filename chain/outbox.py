@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from chain import codec, deploying, merkle
 from chain.artefacts import deployment
 from chain.conf import conf
-from chain.errors import ChainError, InsufficientFunds, Reverted, RpcRefused, UnknownContract
+from chain.errors import ChainError, InsufficientFunds, Reverted, RpcInconsistent, RpcRefused, UnknownContract
 from chain.failpoints import fp
 from chain.gateway import Gateway
 from chain.leases import Held, lease_hold
@@ -252,10 +252,21 @@ class Outbox:
             raise RpcRefused(f"the signer's key is not the one of {hex0x(sender)}")
         return key
 
+    def _used(self, sender: bytes) -> int:
+        """How many nonces of the account are spent. A number beyond our own books is asked for again, as of a named
+        block: one wrong answer would leave a gap that nothing gets past."""
+        used = self.node.transaction_count(sender)
+        account = Account.objects.filter(chain=self.chain, address=sender).first()
+        if account is None or used > account.next_account_nonce:
+            again = self.node.transaction_count(sender, self.node.head().number)
+            if again != used:
+                raise RpcInconsistent(f"{self.chain}: the node counts {used} and {again} transactions of one account")
+        return used
+
     def _commit(self, plan: Plan, gas_limit: int) -> UUID:
         key = self._key(plan.sender)
         self._fees = self._fees or self.node.fees()
-        used = self.node.transaction_count(plan.sender)
+        used = self._used(plan.sender)
         Account.objects.bulk_create(
             [Account(chain=self.chain, address=plan.sender, next_account_nonce=used)], ignore_conflicts=True
         )

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -25,13 +26,15 @@ from chain.errors import (
 from chain.failpoints import fp
 from chain.gateway import Look, gateway
 from chain.leases import Held, lease_hold
-from chain.models import Attempt, ItemState, OutboxItem, Transaction, TransactionState
+from chain.models import Attempt, ChainEvent, ChainState, ItemState, Lane, OutboxItem, Transaction, TransactionState
 from chain.outbox import OPEN, SEQUENCED, Outbox, Prepared, signing_key
 from chain.signing import sign_transaction
 from chain.types import Fees, Header, Receipt, hex0x
 
 log = logging.getLogger(__name__)
 VERIFY_SECONDS = 60
+GAS_OF_A_PAYMENT = 21_000
+GAP_MOST = 16
 
 
 @dataclass
@@ -100,7 +103,7 @@ class Sender:
             return
         found = self._receipts(rows)
         headers = self._headers({receipt.block_number for _, receipt in found.values()})
-        spent = self._spent([row for row in rows if row.id not in found], look)
+        elsewhere = self._elsewhere([row for row in rows if row.id not in found], look)
         fp("sending.looked")
         with transaction.atomic(durable=True):
             lease_hold(self.held, seconds=conf().lease_seconds)
@@ -108,10 +111,12 @@ class Sender:
                 if row.id in found:
                     attempt, receipt = found[row.id]
                     header = headers.get(receipt.block_number)
-                    # Receipt and header from two versions of the chain: look again at the next step.
-                    if header is not None and header.hash == receipt.block_hash:
+                    # Receipt and header from two versions of the chain, or a receipt of a block that the transaction
+                    # is not in: look again at the next step.
+                    is_there = header is not None and attempt.tx_hash in header.transactions
+                    if is_there and header.hash == receipt.block_hash:
                         self._in_block(row, attempt, receipt, header, look, result)
-                elif row.account_nonce < spent.get(row.sender, 0):
+                elif row.id in elsewhere:
                     self._dropped(row, result)
                 elif row.state == TransactionState.MINED:
                     self._orphaned(row, result)
@@ -126,6 +131,23 @@ class Sender:
     def _headers(self, numbers: set[int]) -> dict[int, Header]:
         wanted = sorted(numbers)
         return {number: h for number, h in zip(wanted, self.node.headers(wanted), strict=True) if h is not None}
+
+    def _elsewhere(self, rows: list[Transaction], look: Look) -> set[UUID]:
+        """Transactions whose nonce another one has used, finally. A node may know a block before it finds the receipts
+        in it, and then a wish that started over would be done twice: so the index must have seen all that is final and
+        none of our attempts among it, and the node must know none of them."""
+        spent = self._spent(rows, look)
+        gone = [row for row in rows if row.account_nonce < spent.get(row.sender, 0)]
+        state = ChainState.objects.filter(name=self.chain).first() if gone else None
+        if state is None or state.halted_reason or state.gaps or state.cursor_number < look.finalized:
+            return set()
+        attempts = {attempt.tx_hash: row.id for row in gone for attempt in row.attempts.all()}
+        hashes = list(attempts)
+        events = ChainEvent.objects.filter(chain=self.chain, is_canonical=True, tx_hash__in=hashes)
+        seen = {attempts[bytes(tx_hash)] for tx_hash in events.values_list("tx_hash", flat=True)}
+        known = zip(hashes, self.node.transactions(hashes), strict=True)
+        seen |= {attempts[tx_hash] for tx_hash, there in known if there is not None}
+        return {row.id for row in gone} - seen
 
     def _spent(self, rows: list[Transaction], look: Look) -> dict[bytes, int]:
         """Nonces used up in final blocks, for senders with something that is in no block."""
@@ -237,6 +259,8 @@ class Sender:
             attempt = self._bump(row, attempt, result) or attempt
         if attempt.sent_at and (now - attempt.sent_at).total_seconds() < conf().resend_seconds:
             return True
+        if attempt.sent_at and is_first:
+            self._gap_fill(row)
         for _ in range(3):
             try:
                 self._hand_over(attempt, result)
@@ -254,6 +278,43 @@ class Sender:
             else:
                 return True
         return False
+
+    def _gap_fill(self, row: Transaction) -> None:
+        """A nonce in front of ours that nobody uses any more, e.g. of a foreign transaction that left with its block:
+        an empty payment to ourselves takes it, or nothing after it would ever get through."""
+        missing = range(self.node.transaction_count(row.sender), row.account_nonce)[:GAP_MOST]
+        taken = Transaction.objects.filter(chain=self.chain, sender=row.sender, account_nonce__in=missing)
+        for nonce in sorted(set(missing) - set(taken.exclude(state="dropped").values_list("account_nonce", flat=True))):
+            fees = self.node.fees()
+            signed = sign_transaction(
+                signing_key(row.sender),
+                chain_id=self.node.conf.chain_id,
+                account_nonce=nonce,
+                to=row.sender,
+                value=0,
+                data=b"",
+                gas_limit=GAS_OF_A_PAYMENT,
+                fees=fees,
+            )
+            with transaction.atomic(durable=True):
+                lease_hold(self.held, seconds=conf().lease_seconds)
+                filler = Transaction.objects.create(
+                    chain=self.chain,
+                    sender=row.sender,
+                    account_nonce=nonce,
+                    lane=Lane.TRANSFER,
+                    to=row.sender,
+                    gas_limit=GAS_OF_A_PAYMENT,
+                    count=0,
+                )
+                Attempt.objects.create(
+                    transaction=filler,
+                    tx_hash=signed.tx_hash,
+                    raw=signed.raw,
+                    max_fee=fees.max_fee,
+                    priority_fee=fees.priority_fee,
+                )
+            log.error("nonce gap filled chain=%s nonce=%s", self.chain, nonce)
 
     def _hand_over(self, attempt: Attempt, result: Sent) -> None:
         try:

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from chain import selectors
 from chain.artefacts import deployment, deployment_path
-from chain.errors import LeaseLost, RpcUnavailable
-from chain.gateway import gateway, keccak
+from chain.errors import LeaseLost, RpcInconsistent, RpcUnavailable
+from chain.gateway import Gateway, gateway, keccak
 from chain.leases import lease_hold, lease_release, lease_take
 from chain.models import Account, Attempt, ItemState, Lease, OutboxItem, Transaction
 from chain.outbox import Claimed
@@ -20,7 +20,7 @@ from chain.rpc import Rpc
 from chain.sending import Sender, Sent
 from chain.services import anchor_enqueue, call_enqueue, failed_retry, transfer_enqueue
 from chain.signing import sign_transaction
-from chain.types import Fees
+from chain.types import Fees, Receipt
 from tests.chain_fixtures import KEYS
 from tests.fakes.geth import GWEI, FakeGeth
 
@@ -192,6 +192,79 @@ def test_a_gap_left_by_somebody_else_is_filled(hospital, workers, chains, drive)
     drive(projectors=False)
     assert {status.state for status in selectors.items(refs).values()} == {"final"}
     assert gateway("SUP").call("AnchorLog", "nextSeq", sender) == 3
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_gap_that_a_reorganisation_tore_is_filled(hospital, workers, chains, drive, width):
+    """A foreign transaction was counted, then left with its block: its nonce is free again, in front of ours."""
+    sender = hospital(chains=("SUP",))
+    nonce = chains["SUP"].nonce(sender)
+    for step in range(width):
+        foreign(chains["SUP"], sender, nonce + step)
+    chains["SUP"].mine()
+    ref = anchor(sender)
+    workers.senders["SUP"].outbox.prepare()
+    assert Transaction.objects.get(lane="anchor").account_nonce == nonce + width
+    chains["SUP"].rpc("anvil_reorg", 1, [])
+    drive(projectors=False)
+    assert selectors.item(ref).state == "final"
+    assert chains["SUP"].nonce(sender) == nonce + width + 1
+    assert (
+        list(Transaction.objects.filter(lane="transfer", sender=sender).values_list("state", "count"))
+        == [("final", 0)] * width
+    )
+
+
+def test_a_count_that_is_said_once_only_makes_no_gap(hospital, workers, chains, drive, monkeypatch):
+    sender = hospital(chains=("SUP",))
+    nonce = chains["SUP"].nonce(sender)
+    real = Gateway.transaction_count
+    lies = [10**9]
+
+    def counted(self, address, block="latest"):
+        return lies.pop() if lies and block == "latest" else real(self, address, block)
+
+    monkeypatch.setattr(Gateway, "transaction_count", counted)
+    ref = anchor(sender)
+    with pytest.raises(RpcInconsistent, match="of one account"):
+        workers.send("SUP")
+    assert not lies and not Transaction.objects.filter(lane="anchor").exists()
+    drive(projectors=False)
+    assert selectors.item(ref).state == "final" and chains["SUP"].nonce(sender) == nonce + 1
+
+
+def test_a_node_that_finds_no_receipts_does_not_make_a_second_anchor(hospital, workers, chains, drive, monkeypatch):
+    """Its list of transactions lags behind its blocks: the nonce is spent, finally, and no receipt says by whom."""
+    sender = hospital(chains=("SUP",))
+    ref = anchor(sender)
+    workers.send("SUP")
+    chains["SUP"].mine(8)
+    with monkeypatch.context() as patch:
+        patch.setattr(Gateway, "receipts", lambda self, hashes: [None] * len(hashes))
+        for _ in range(3):
+            workers.send("SUP")
+            workers.index("SUP")
+    assert selectors.item(ref).state != "queued"
+    drive(projectors=False)
+    assert selectors.item(ref).state == "final"
+    assert Transaction.objects.filter(lane="anchor").count() == 1
+    assert gateway("SUP").call("AnchorLog", "nextSeq", sender) == 1
+
+
+def test_a_receipt_of_a_block_that_the_transaction_is_not_in_proves_nothing(hospital, workers, chains, monkeypatch):
+    sender = hospital(chains=("SUP",))
+    ref = anchor(sender)
+    workers.send("SUP")
+    block = gateway("SUP").block_by_number(2)
+
+    def receipts(self, hashes):
+        return [
+            Receipt(tx_hash, block.hash, block.number, is_success=True, gas_used=1, gas_price=1) for tx_hash in hashes
+        ]
+
+    monkeypatch.setattr(Gateway, "receipts", receipts)
+    workers.send("SUP")
+    assert selectors.item(ref).state == "broadcast"
 
 
 def test_a_nonce_that_was_spent_elsewhere_queues_the_wish_again(hospital, workers, chains, drive):
