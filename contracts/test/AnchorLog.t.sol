@@ -111,7 +111,7 @@ contract AnchorLogTest is Fixture {
     }
 
     function testFuzz_VerifyRefusesAnythingElse(uint256 seed, uint256 size, uint256 index, uint8 change) public {
-        size = _bound(size, 2, 200);
+        size = _bound(size, 2, 80);
         index = _bound(index, 0, size - 1);
         bytes32[] memory leaves = _leaves(size, seed);
         bytes32 root = Merkle.root(leaves);

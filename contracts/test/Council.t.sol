@@ -435,10 +435,18 @@ contract CouncilTest is Fixture {
     function test_AnotherHolderOfTheRoleDoesNotChangeThem() public {
         bytes memory data = abi.encodeCall(council.setOfficers, (_others(), 2));
         _decide(address(council), data);
-        _decideAs(thirdOfficer, _fourth, address(council), abi.encodeCall(council.setOfficers, (_threeOfficers(), 2)));
-        _decide(address(manager), abi.encodeCall(manager.grantRole, (Governance.RELEASE_ROLE, stranger, 1)));
         vm.startPrank(stranger);
-        // The very call that the council made once.
+        vm.expectRevert(ICouncil.CouncilNotItself.selector);
+        council.setOfficers(_others(), 2);
+        vm.stopPrank();
+        _decideAs(
+            thirdOfficer,
+            _fourth,
+            address(manager),
+            abi.encodeCall(manager.grantRole, (Governance.RELEASE_ROLE, stranger, 1))
+        );
+        vm.startPrank(stranger);
+        // The very call that the council made last.
         manager.schedule(address(council), data, 0);
         vm.warp(block.timestamp + 1);
         vm.expectRevert(ICouncil.CouncilNotItself.selector);
@@ -551,14 +559,14 @@ contract CouncilTest is Fixture {
     // --------------------------------------------------------------------- fuzz
 
     function testFuzz_OnlyThresholdDistinctOfficersSchedule(uint256 size, uint256 needed, uint256 order) public {
-        size = _bound(size, 2, 16);
+        size = _bound(size, 2, 7);
         needed = _bound(needed, 2, size);
         address[] memory crowd = _crowd(size);
         _decide(address(council), abi.encodeCall(council.setOfficers, (crowd, uint8(needed))));
         vm.prank(crowd[0]);
         bytes32 id = council.propose(address(registry), _release, REASON);
         uint256 approved = 1;
-        for (uint256 i = 0; i < 48 && approved < needed; ++i) {
+        for (uint256 i = 0; i < 20 && approved < needed; ++i) {
             address next = crowd[uint256(keccak256(abi.encode(order, i))) % size];
             if (council.hasApproved(id, next)) {
                 vm.expectRevert(abi.encodeWithSelector(ICouncil.CouncilAlreadyApproved.selector, id, next));

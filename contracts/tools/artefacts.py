@@ -31,13 +31,14 @@ class BuildError(Exception):
     """Something that a person has to put right; the text says what."""
 
 
-def forge(*arguments: str) -> str:
+def forge(*arguments: str, folder: Path = CONTRACTS, settings: dict[str, str] | None = None) -> str:
     binary = next(PLATFORM_PACKAGES.glob("forge-*/bin/forge"), None)
     if binary is None:
         raise BuildError("forge is missing: run `make install` first")
     # Whatever FOUNDRY_* the shell has set must not change the published code.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FOUNDRY_")}
-    done = subprocess.run([binary, *arguments], cwd=CONTRACTS, env=environment, capture_output=True, text=True)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("FOUNDRY_", "FORGE_"))}
+    environment |= settings or {}
+    done = subprocess.run([binary, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise BuildError(f"forge {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -39,10 +39,10 @@ def rendered(table: dict) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    is_check = parser.parse_args().check
+    is_check = parser.parse_args(arguments).check
     table = json.loads((CONTRACTS / "roles.json").read_text())
     if gaps := missing(table):
         print(f"roles.json and the contracts differ in: {', '.join(gaps)}")

@@ -11,14 +11,12 @@ import {IAnchorLog} from "../../src/interfaces/IAnchorLog.sol";
 import {IConsents} from "../../src/interfaces/IConsents.sol";
 import {IRecordStore} from "../../src/interfaces/IRecordStore.sol";
 import {IRegistry} from "../../src/interfaces/IRegistry.sol";
-import {Vm} from "../support/Vm.sol";
 import {Model} from "./Model.sol";
+import {Steps} from "./Steps.sol";
 
 /// @dev Random steps by random people, right and wrong ones. What happened is told to the model by the events alone;
 /// a step that succeeded against the model's rules, or a refused one by a rightful sender, is kept as a fault.
-contract Handler is Model {
-    Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
-
+contract Handler is Model, Steps {
     uint256 private constant PATIENT_KEY = uint256(keccak256("the signing patient"));
     uint256 public constant ORGANISATIONS = 6;
     uint256 public constant PRACTITIONERS = 10;
@@ -30,9 +28,6 @@ contract Handler is Model {
     Consents public immutable consents;
     RecordStore public immutable store;
     address public immutable regulator;
-
-    mapping(string step => uint256) public successes;
-    string[] public faults;
 
     constructor(
         Registry registry_,
@@ -123,6 +118,28 @@ contract Handler is Model {
         _step("record", sender, address(consents), data, _isActive(sender) && recordedAt[digest] == 0);
     }
 
+    /// @dev Several in one transaction, all or none; with `mood` one of them twice.
+    function recordMany(uint256 who, uint256 index, uint256 mood) external {
+        index %= CONSENTS;
+        address sender = organisation(who);
+        uint256 other = mood % 4 == 0 ? index : index + 1;
+        bytes32[] memory digests = new bytes32[](2);
+        bytes20[] memory locks = new bytes20[](2);
+        (digests[0], locks[0]) = (consents.digestOf(consent(index)), _lock(index));
+        (digests[1], locks[1]) = (consents.digestOf(consent(other)), _lock(other));
+        bool isDue = _isActive(sender) && digests[0] != digests[1] && recordedAt[digests[0]] == 0
+            && recordedAt[digests[1]] == 0;
+        bytes memory data = abi.encodeCall(consents.recordMany, (digests, locks));
+        _step("recordMany", sender, address(consents), data, isDue);
+    }
+
+    function emergency(uint256 who, uint256 leaf) external {
+        address sender = organisation(who);
+        bytes memory data = abi.encodeCall(accessLog.emergency, (bytes32(leaf)));
+        bool isDue = (_isActive(sender) || _isSuspended(sender)) && leaf != 0;
+        _step("emergency", sender, address(accessLog), data, isDue);
+    }
+
     function storeData(uint256 who, uint256 identifier, uint256 text, bool isPractitioner) external {
         address sender = isPractitioner ? practitioner(who) : organisation(who);
         string memory name = vm.toString(identifier % 16);
@@ -158,8 +175,23 @@ contract Handler is Model {
         if (_step("revoke", sender, address(consents), data, isDue)) {
             // In the same block.
             IConsents.Refusal refusal = _refusal(index, consent(index).grantee, "TREAT");
-            if (refusal != IConsents.Refusal.Revoked) faults.push("revoke did not bite at once");
+            if (refusal != IConsents.Refusal.Revoked) _fault("revoke did not bite at once");
         }
+    }
+
+    function revokeMany(uint256 index, uint256 mood) external {
+        index %= CONSENTS;
+        uint256 other = index + 1 + mood % 3;
+        bytes32[] memory digests = new bytes32[](2);
+        bytes32[] memory secrets = new bytes32[](2);
+        (digests[0], secrets[0]) = (consents.digestOf(consent(index)), _secret(index));
+        (digests[1], secrets[1]) = (consents.digestOf(consent(other)), mood % 4 == 0 ? bytes32(mood) : _secret(other));
+        bool isDue = secrets[1] == _secret(other);
+        for (uint256 i = 0; i < 2; ++i) {
+            isDue = isDue && recordedAt[digests[i]] != 0 && revokedAt[digests[i]] == 0;
+        }
+        bytes memory data = abi.encodeCall(consents.revokeMany, (digests, secrets));
+        _step("revokeMany", address(0x3000), address(consents), data, isDue);
     }
 
     /// @dev An authorised answer implies everything that the patient agreed to, by the model.
@@ -171,7 +203,7 @@ contract Handler is Model {
         bool isRightful = recordedAt[digest] != 0 && revokedAt[digest] == 0 && hospitalOf[terms.patientKey] != address(0)
             && block.timestamp >= terms.notBefore && block.timestamp < terms.expiresAt
             && (reader == terms.grantee || employer[reader] == terms.grantee) && _isActiveMember(reader) && isTreatment;
-        if ((refusal == IConsents.Refusal.None) != isRightful) faults.push("wrong answer about a consent");
+        if ((refusal == IConsents.Refusal.None) != isRightful) _fault("wrong answer about a consent");
         if (isRightful) ++successes["ask"];
     }
 
@@ -208,10 +240,6 @@ contract Handler is Model {
         });
     }
 
-    function faultCount() external view returns (uint256) {
-        return faults.length;
-    }
-
     // ---------------------------------------------------------------- internals
 
     function _refusal(uint256 index, address reader, bytes32 purpose) private view returns (IConsents.Refusal) {
@@ -237,18 +265,7 @@ contract Handler is Model {
         _step(name, rightful ? regulator : organisation(0), address(registry), data, rightful && isDue);
     }
 
-    function _step(string memory name, address sender, address target, bytes memory data, bool isDue)
-        private
-        returns (bool success)
-    {
-        vm.recordLogs();
-        vm.prank(sender);
-        (success,) = target.call(data);
-        Vm.Log[] memory logs = vm.getRecordedLogs();
-        for (uint256 i = 0; i < logs.length; ++i) {
-            _apply(logs[i].topics, logs[i].data);
-        }
-        if (success) ++successes[name];
-        if (success != isDue) faults.push(string.concat(name, success ? " by the wrong one" : " refused"));
+    function _apply(bytes32[] memory topics, bytes memory data) internal override(Model, Steps) {
+        Model._apply(topics, data);
     }
 }

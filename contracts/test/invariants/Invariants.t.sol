@@ -77,10 +77,10 @@ contract InvariantsTest {
 
     /// @dev The campaign is worth nothing if its steps do not happen.
     function test_TheHandlerReachesEveryStep() external {
-        for (uint256 i = 0; i < 600; ++i) {
+        for (uint256 i = 0; i < 800; ++i) {
             _randomStep(uint256(keccak256(abi.encode("seed", i))));
         }
-        string[13] memory steps = [
+        string[16] memory steps = [
             "admit",
             "suspend",
             "reinstate",
@@ -89,8 +89,11 @@ contract InvariantsTest {
             "removePractitioner",
             "anchor",
             "append",
+            "emergency",
             "record",
+            "recordMany",
             "revoke",
+            "revokeMany",
             "ask",
             "storeData",
             "registerPatient"
@@ -106,7 +109,7 @@ contract InvariantsTest {
         uint256 a = seed >> 8;
         uint256 b = seed >> 40;
         uint256 c = seed >> 80;
-        uint256 step = seed % 15;
+        uint256 step = seed % 18;
         if (step == 0) handler.admit(a, b, true);
         if (step == 1) handler.suspend(a, c % 4 == 0);
         if (step == 2) handler.reinstate(a, true);
@@ -121,6 +124,9 @@ contract InvariantsTest {
         if (step == 11 && c % 4 == 0) handler.revokeConsent(a, b);
         if (step == 12 || step == 13) handler.ask(a, b, true);
         if (step == 14) handler.pass(a);
+        if (step == 15) handler.recordMany(a, b, c);
+        if (step == 16 && c % 4 == 0) handler.revokeMany(a, c >> 8);
+        if (step == 17) handler.emergency(a, b);
     }
 
     function _assertOrganisation(address account) private view {

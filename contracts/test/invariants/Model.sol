@@ -49,7 +49,7 @@ abstract contract Model {
         return _isActive(member) || (status[member] == IRegistry.Status.Active && _isActive(employer[member]));
     }
 
-    function _apply(bytes32[] memory topics, bytes memory data) internal {
+    function _apply(bytes32[] memory topics, bytes memory data) internal virtual {
         bytes32 signature = topics[0];
         if (signature == IAnchorLog.Anchored.selector) return _applyAnchored(topics, data);
         if (signature == IAccessLog.AccessLogged.selector) return _applyAccessLogged(topics, data);
