@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.campaigns.privacy.chainread import ChainReader
+from tests.campaigns.privacy.story import Story
 from tests.chain_fixtures import ANVIL, chains_running
 from tests.council import candidate, waited  # noqa: F401
 from tests.records.conftest import blobs, work  # noqa: F401
@@ -13,3 +15,24 @@ def anvils(tmp_path_factory):
         pytest.skip("anvil is not installed: run `make install`")
     with chains_running(tmp_path_factory.mktemp("open-chains"), "--steps-tracing") as started:
         yield started
+
+
+@pytest.fixture
+def story(chains, db, settings, drive, work, candidate, waited):  # noqa: F811
+    settings.HOSPITALS = {**settings.HOSPITALS, "regulator_needs_passkey": False}
+    settings.RECORDS = {**settings.RECORDS, "is_record_store_enabled": True}
+    return Story(chains, drive, work, candidate, waited)
+
+
+@pytest.fixture
+def read(chains):
+    """Call it for everything both chains show, and how much that was."""
+    readers = [ChainReader(name, anvil.url) for name, anvil in chains.items()]
+
+    def run(first=None):
+        seen = [item for reader in readers for item in reader.read((first or {}).get(reader.name, 0))]
+        return seen, {reader.name: dict(reader.counts) for reader in readers}
+
+    yield run
+    for reader in readers:
+        reader.close()

@@ -11,12 +11,14 @@ from uuid import UUID
 from django.apps import apps
 from django.db import models
 
+from chain.models import CouncilReason, OutboxItem
 from hospitals import keyring, sealing
 from hospitals.audit_format import entry_body
 from hospitals.models import AuditEntry, KeyRecord, Patient
 from hospitals.tenancy import all_tenants
 from records import grants
 from records.models import AccessGrant
+from tests.campaigns.privacy.chainread import Seen
 from tests.campaigns.privacy.known import Known
 
 MEANT = {
@@ -119,7 +121,10 @@ def opened():
     """What lies sealed in the tables: private keys, identities of patients, openings and secrets of consents."""
     found = []
     with all_tenants("look for sealed values on a chain"):
+        for words in CouncilReason.objects.all():
+            found.append(Known("statement", "reason of an officer", words.text))
         for key in KeyRecord.objects.all():
+            found.append(Known("text", "entry of the key directory", keyring.directory_body(key).decode()))
             found.append(
                 Known("secret", f"private {key.purpose} key of a {key.owner_type}", keyring._open_private(key))
             )
@@ -157,3 +162,11 @@ def salts():
                             found.append((f"{model._meta.label} {row.pk}", value))
         found += [(f"consent {grant.pk}", grants.grant_opening(grant)["salt"]) for grant in AccessGrant.objects.all()]
     return found
+
+
+def leaves(since=None):
+    """What lies under the roots: proofs show some of it to others, and a root over guessable leaves is guessable."""
+    rows = OutboxItem.objects.exclude(leaf=None)
+    if since is not None:
+        rows = rows.filter(created_at__gte=since)
+    return [Seen(row.chain, 0, "", "leaf under a root", bytes(row.leaf)) for row in rows]

@@ -55,6 +55,8 @@ class Public:
     def may_repeat(self, word, seen):
         if word in self.words or all(item.sender in self.officials for item in seen):
             return True  # what the regulator and its council do is public, and so is what belongs together there
+        if any(address in word for address in self.addresses):
+            return True  # the same member at work again
         if word in self.consents:  # it is recorded once and revoked once, and that these belong together is no secret
             return len(seen) <= CONSENT_USES and len({item.sender for item in seen}) == 1
         # A batch of one that was chosen for both chains has the same root on each.

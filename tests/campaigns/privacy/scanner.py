@@ -200,10 +200,8 @@ def _words(data):
 
 
 def _opaque_words(data):
-    """Those that look random."""
-    for word in _words(data):
-        if len(set(word)) >= 16 and word[:8].strip(b"\0") and word[-8:].strip(b"\0"):
-            yield word
+    """Those that look random, also when they fill only twenty bytes."""
+    return [word for word in _words(data) if len(set(word)) >= 15]
 
 
 def _addresses(data):

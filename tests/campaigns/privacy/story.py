@@ -278,6 +278,7 @@ class Story:
         self.step("corrected, moved to the right patient, keys of the hospital rotated")
 
     def hiding(self):
+        begins = {name: node.head + 1 for name, node in self.chains.items()}
         patient = self.patient("robin")
         with tenant(patient.hospital_id):
             records.restriction_set(
@@ -289,6 +290,7 @@ class Story:
         except NotFound:
             pass
         self.settle()
+        self.hidden = {name: (begin, self.chains[name].head) for name, begin in begins.items()}
         self.step("hid one kind of record; refused to the treating doctor")
 
     def leaving(self):
