@@ -17,6 +17,7 @@ from pathlib import Path
 HUNG_SECONDS = 180  # far beyond what a loaded machine needs: only a process that waits for ever is ended
 REFUSED = 3
 UNPLANTED = 6
+TOLD_TO_EXIT = 7
 
 
 class Lane:
@@ -169,7 +170,7 @@ class Lane:
                 faults.append(f"{phase}: a process died of signal {os.WTERMSIG(status)}")
         elif os.WEXITSTATUS(status) == UNPLANTED:
             faults.append(f"not planted: {self.error_text()}")
-        elif os.WEXITSTATUS(status) not in (0, REFUSED):
+        elif os.WEXITSTATUS(status) not in (0, REFUSED, TOLD_TO_EXIT):
             faults.append(f"I9: {phase} ended with {os.WEXITSTATUS(status)}: {self.error_text()}")
         elif os.WEXITSTATUS(status) == REFUSED and phase == "finish":
             faults.append("I9: the clean run was refused its lease")
@@ -199,6 +200,8 @@ class Lane:
                 code = 0
             except LeaseLost:
                 code = REFUSED
+            except SystemExit:
+                code = TOLD_TO_EXIT
         except BaseException:  # noqa: BLE001 - told to the parent, which cannot see it otherwise
             self.errors.write_text(traceback.format_exc())
         finally:

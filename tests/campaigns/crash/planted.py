@@ -286,3 +286,25 @@ def claim_without_end():
         "records.sealing:upload_claim",
         (".filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))", ".filter(claimed_until__isnull=True)"),
     )
+
+
+@defect("ingest.committed", scenarios=("upload", "two"), seen_by=("I1",), how="raise")
+def error_takes_the_bytes():
+    """The request's clean-up removes staged bytes that a committed row names."""
+    edit(
+        "records.ingest:_receive",
+        ("        file.keep()\n", ""),
+        ('    fp("ingest.committed")\n', '    fp("ingest.committed")\n    file.keep()\n'),
+    )
+
+
+@defect("seal.committed", "seal.staging_deleted", scenarios=("upload", "two"), seen_by=("I1", "I9"), how="raise")
+def error_reopens_a_sealed_upload():
+    """An error after the commit puts the upload back into the queue, without its bytes."""
+    edit(
+        "records.sealing:_upload_release",
+        (
+            "filter(pk=upload.pk, claimed_by=token, state=UploadState.SEALING)",
+            "filter(pk=upload.pk, claimed_by=token)",
+        ),
+    )

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.campaigns.crash.story import SCENARIOS, late
+from tests.campaigns.crash.clients import SCENARIOS
+from tests.campaigns.crash.story import late
 
 ROOT = Path(__file__).absolute().parents[3]
 APPS = ("chain", "hospitals", "records")
 # Reached by other campaigns only.
 ELSEWHERE = ("deploy.",)
-STOP_EVERY = 6  # of so many cycles over all failpoints, one stops processes instead of killing them
+# Of eight rounds at a failpoint, five kill the process there; in the others it meets an error, is told to exit, or (if
+# it holds a lease) is stopped.
+CYCLE = ("kill", "kill", "raise", "kill", "exit", "kill", "stop", "kill")
 
 
 def failpoints():
@@ -30,15 +33,18 @@ def failpoints():
     return {name: place for name, place in found.items() if not name.startswith(ELSEWHERE)}
 
 
+def fault_of(name, cycle):
+    how = CYCLE[cycle % len(CYCLE)]
+    return "kill" if how == "stop" and not late(name) else how
+
+
 def plan(rng, index, profile, *, names, scenarios=None, how=None, plant=""):
     """One round: which scenario, where the first process dies, and how often recovery dies as well."""
     name = names[index % len(names)]
-    cycle = index // len(names)
+    how = how or fault_of(name, index // len(names))
     chosen = [(s, hits[name]) for s, hits in profile.items() if name in hits and (not scenarios or s in scenarios)]
     assert chosen, f"no scenario reaches the failpoint {name}"
     scenario, count = rng.choice(chosen)
-    if how is None:
-        how = "stop" if late(name) and cycle % STOP_EVERY == STOP_EVERY - 1 else "kill"
     faults = {"acts": {"name": name, "hit": rng.randint(1, count), "how": how}}
     for number in range(rng.choice((0, 0, 1, 1, 2))):
         faults[f"recover {number + 1}"] = {"name": "*", "hit": rng.randint(1, 30), "how": "kill"}

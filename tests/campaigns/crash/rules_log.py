@@ -68,6 +68,14 @@ def log_is_whole(db, facts, looked_at):
         for target, count in logged.items():
             if count != 1 or target not in rows:
                 yield f"{action}: {count} entries for {target}"
+    for upload in db.table("records_upload"):
+        logged = acts["records.upload.discarded", upload["id"]]
+        if logged != (upload["state"] == "discarded"):
+            yield f"records.upload.discarded: {logged} entries for an upload that is {upload['state']}"
+    for record in db.table("records_record"):
+        logged = acts["records.record.withdrawn", record["id"]]
+        if logged != (record["status"] == "withdrawn"):
+            yield f"records.record.withdrawn: {logged} entries for a record that is {record['status']}"
     for line in facts.told("revoked"):
         if acts["grants.revoked", line["grant"]] != 1:
             yield f"grants.revoked: {acts['grants.revoked', line['grant']]} entries for {line['grant']}"

@@ -1,22 +1,22 @@
 """The state that every round begins with: people on both chains, three records of Pat, and a consent in use."""
 
+import random
 import secrets
 from datetime import timedelta
 
 from django.utils import timezone
 
 from tests.campaigns.crash import story
+from tests.campaigns.crash.clients import Clients
 from tests.people import make_people
 
 
 def cast_make(nodes, journal):
-    """The people of tests/people.py, admitted and registered, with `shared`, `corrected` and `grant` beside them."""
-    import random
-
+    """The people of tests/people.py, admitted and registered; with records, a consent and a file that is held back."""
     from chain.deploying import deployer_key
     from chain.gateway import address_of
     from hospitals.tenancy import all_tenants, tenant
-    from records.models import Record
+    from records.models import Record, Upload
     from tests.records.conftest import _call, _register
 
     people = make_people()
@@ -38,13 +38,18 @@ def cast_make(nodes, journal):
     for patient in (people.pat_a, people.kim_a, people.pat_b, people.quinn_b):
         _register("MED", patient, doctors[patient.hospital_id])
     background.settle()
-    clients = story.Clients(people, background, rng, journal)
+    clients = Clients(people, background, rng, journal)
     for chains in ("MED", "BOTH", "SUP"):
         clients.upload(chains)
-        background.settle()
+    people.held = clients.hold().pk
+    background.settle()
+    told = {line["upload"]: line for line in journal.lines() if line["kind"] == "accepted"}
+    people.contents = {}
     with all_tenants("campaign"):
-        shared, corrected, _ = Record.objects.order_by("created_at").values_list("pk", flat=True)
-    people.shared, people.corrected = shared, corrected
+        for upload in Upload.objects.filter(record__isnull=False):
+            people.contents[upload.record_id.hex] = {key: told[upload.pk.hex][key] for key in ("sha256", "size")}
+        shared, corrected, moved = Record.objects.order_by("created_at").values_list("pk", flat=True)
+    people.shared, people.corrected, people.moved = shared, corrected, moved
     from hospitals.actors import Actor
     from records import services
 
