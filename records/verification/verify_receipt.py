@@ -601,8 +601,11 @@ def _uint64(document: dict, name: str) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def _check_map(log: Log, found: dict) -> list[tuple[dict, bytes, list[bytes]]]:
-    """How long the anchored map says that this line is, and how it ends. Returns its anchors with root and proof."""
+def _check_map(log: Log, found: dict, confirmed: int) -> list[tuple[dict, bytes, list[bytes]]]:
+    """How long the anchored map says that this line is, and how it ends. Returns its anchors with root and proof.
+
+    `confirmed`: so many entries were found on the chain, so a wrong one comes after them.
+    """
     number, count = _uint64(found, "number"), _uint64(found, "count")
     if found["count"] > len(log):
         raise Altered(f"Entry {len(log) + 1} is missing: the anchored map counts {found['count']}.")
@@ -617,6 +620,8 @@ def _check_map(log: Log, found: dict) -> list[tuple[dict, bytes, list[bytes]]]:
         node = sha256(b"\1", sibling, node) if place & 1 else sha256(b"\1", node, sibling)
         place >>= 1
     if node != unhex(found.get("root"), 32, "root of the map"):
+        if 0 < confirmed < found["count"]:
+            raise Altered(f"Entry {confirmed + 1} or a later one is not the one in the anchored map.")
         raise Altered(f"Entries 1 to {found['count']} are not the ones in the anchored map.")
     tenant = unhex(log.export.get("tenant"), 16, "hospital")
     end, before = unhex(found.get("link"), 32, "end of the log"), unhex(found.get("previous"), 32, "map before")
@@ -643,13 +648,18 @@ def _check_log(data: bytes, earlier: bytes | None, rpc_urls: list[str], trust) -
     nodes = nodes_by_chain(rpc_urls)
     if nodes:
         # Before the map, which can only say that something is wrong, not where.
-        for place, numbers in used.items():
-            leaves = {number: log.leaves[number - 1] for number in numbers}
-            _leaves_on_chain(_node_of(nodes, anchors[place]), anchors[place], leaves)
+        wrong = [
+            number
+            for place, numbers in used.items()
+            for number in _not_on_chain(_node_of(nodes, anchors[place]), anchors[place], log, numbers)
+        ]
+        if wrong:
+            raise Altered(f"The chain does not hold entry {min(wrong)} as written.")
     found = export.get("map") if export["v"] == 2 else None
     proofs = []
     if found is not None:
-        proofs = _check_map(log, member(export, "map", dict))
+        confirmed = sum(map(len, used.values())) if nodes else 0
+        proofs = _check_map(log, member(export, "map", dict), confirmed)
         if any(anchor.get("state") != "final" for anchor, *_ in proofs):
             proofs = []
     sentences = check_trust(
@@ -699,12 +709,11 @@ def _node_of(nodes: dict[int, Node], anchor: dict) -> Node:
     return node
 
 
-def _leaves_on_chain(node: Node, anchor: dict, leaves: dict[int, bytes]) -> None:
+def _not_on_chain(node: Node, anchor: dict, log: Log, numbers: list[int]) -> list[int]:
+    """The entries whose leaves their transaction did not write."""
     node.block_is(anchor["block_number"], unhex(anchor.get("block_hash"), 32, "block hash", "0x"))
-    there = {word for log in _logs_of(node, anchor, TOPIC_ACCESS_LOGGED) for word in _words(log["data"])[3:]}
-    for number, leaf in leaves.items():
-        if leaf.hex() not in there:
-            raise Altered(f"The chain does not hold entry {number} as written.")
+    there = {word for event in _logs_of(node, anchor, TOPIC_ACCESS_LOGGED) for word in _words(event["data"])[3:]}
+    return [number for number in numbers if log.leaves[number - 1].hex() not in there]
 
 
 def _newer_map(node: Node, anchor: dict, root: bytes, trust) -> dict | None:
