@@ -5,6 +5,7 @@ transactions that failed; without that the difference of the states is read.
 """
 
 import itertools
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -147,6 +148,20 @@ class ChainReader:
         for account in self.call("debug_traceTransaction", tx_hash, diff)["post"].values():
             for slot, value in account.get("storage", {}).items():
                 yield _word(slot), _word(value)
+
+
+HEX = re.compile(r"0x[0-9a-f]{2,}", re.IGNORECASE)
+
+
+def questions_seen(asked):
+    """What a node learned from being asked: (chain, method, parameters as JSON)."""
+    seen = set()
+    for chain, method, params in asked:
+        seen.add(Seen(chain, 0, "", f"{method}, its words", HEX.sub("", params).encode()))
+        for text in HEX.findall(params):
+            selector = f" {text[2:10]}" if method == "eth_call" and len(text) > 66 else ""
+            seen.add(Seen(chain, 0, "", f"{method}{selector}", _bytes(text)))
+    return sorted(seen, key=str)
 
 
 def _bytes(text):

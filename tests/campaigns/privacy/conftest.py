@@ -1,5 +1,8 @@
 """The story needs the hands of the record tests and chains whose nodes show each step of a transaction."""
 
+import json
+
+import httpx
 import pytest
 
 from tests.campaigns.privacy.chainread import ChainReader
@@ -36,3 +39,22 @@ def read(chains):
     yield run
     for reader in readers:
         reader.close()
+
+
+@pytest.fixture
+def questions(chains, monkeypatch):
+    """Everything that is sent to the nodes while the fixture lives: (chain, method, parameters)."""
+    asked = []
+    names = {anvil.port: name for name, anvil in chains.items()}
+    real = httpx.Client.send
+
+    def send(client, request, **options):
+        if request.url.port in names and client not in own:
+            body = json.loads(request.content)
+            for call in body if isinstance(body, list) else [body]:
+                asked.append((names[request.url.port], call["method"], json.dumps(call.get("params", []))))
+        return real(client, request, **options)
+
+    own = {anvil.client for anvil in chains.values()}
+    monkeypatch.setattr(httpx.Client, "send", send)
+    return asked

@@ -5,10 +5,11 @@ from collections import defaultdict
 import pytest
 
 from chain.artefacts import deployment
+from chain.codec import function
 from tests.campaigns.privacy import inputs, known, plants
-from tests.campaigns.privacy.chainread import Blind, ChainReader
+from tests.campaigns.privacy.chainread import Blind, ChainReader, questions_seen
 from tests.campaigns.privacy.public import Public
-from tests.campaigns.privacy.scanner import same_salts, scan
+from tests.campaigns.privacy.scanner import Scanner, same_salts, scan
 from tests.chain_fixtures import Anvil
 
 pytestmark = pytest.mark.scenario("O5")
@@ -16,12 +17,12 @@ pytestmark = pytest.mark.scenario("O5")
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.campaign
-@pytest.mark.scenario("P5")
-def test_a_whole_story_gives_nothing_away_and_every_planted_leak_is_found(story, read, campaign):
+def test_a_whole_story_gives_nothing_away_and_every_planted_leak_is_found(story, read, campaign, questions):
     run = campaign("privacy", small=30, ci=400, night=10_000)
     depth = known.QUICK if run.size == "small" else known.THOROUGH
     begins = {name: anvil.head for name, anvil in story.chains.items()}
     story.tell()
+    asked = questions_seen(questions)
     public = Public(story.chains)
     knowns = [item for item in (*inputs.stored(), *inputs.opened(), *story.inputs) if not public.is_known(item)]
     planters = [plants.Planter(node, story.hospitals["c"].account_address) for node in story.chains.values()]
@@ -44,6 +45,11 @@ def test_a_whole_story_gives_nothing_away_and_every_planted_leak_is_found(story,
     found = defaultdict(set)
     for leak in leaks:
         found[leak.seen.tx].add(leak.kind)
+    # The nodes were asked more than stands on the chains, and only MEDchain's heard of a person: who may read what.
+    told = Scanner(asked)
+    heard = {(leak.seen.chain, leak.seen.place) for leak in told.known_values(knowns) + told.hashes(knowns)}
+    is_authorised = function("Consents", "isAuthorised").selector.hex()
+    assert heard == {("MED", f"eth_call {is_authorised}")}, sorted(heard)
     # What Robin hides leaves two leaves in the log like any others, and nothing else anywhere.
     logs = "0x" + deployment("MED")["AccessLog"].address.hex()
     while_hiding = [item for item in seen if item.tx and _is_between(item, story.hidden[item.chain])]
