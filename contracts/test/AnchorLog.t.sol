@@ -61,7 +61,8 @@ contract AnchorLogTest is Fixture {
 
     function test_EveryLeafOfEveryTree() public {
         uint64 first;
-        for (uint256 size = 1; size <= 70; ++size) {
+        for (uint256 size = 1; size <= 66; ++size) {
+            if (size == 35) size = 63; // every shape below 35, then both sides of 64
             bytes32[] memory leaves = _leaves(size, size);
             bytes32 root = Merkle.root(leaves);
             _anchor(hospital, root, first, uint32(size), IAnchorLog.Kind.Records);

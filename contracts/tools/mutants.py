@@ -19,10 +19,10 @@ from mutations import EQUIVALENT, MUTANTS
 
 # Where a fault of a contract shows first.
 NEAREST = {
-    "Registry": "^RegistryTest$",
-    "AnchorLog": "^AnchorLogTest$",
+    "Registry": "^(RegistryTest|RolesTest)$",
+    "AnchorLog": "^(AnchorLogTest|RolesTest)$",
     "AccessLog": "^(AccessLogTest|RolesTest)$",
-    "Consents": "^ConsentsTest$",
+    "Consents": "^(ConsentsTest|RolesTest)$",
     "RecordStore": "^(RecordStoreTest|RolesTest)$",
     "Council": "^CouncilTest$",
     "Membership": "^(AnchorLogTest|RolesTest)$",
