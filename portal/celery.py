@@ -22,8 +22,8 @@ app.conf.beat_schedule = {
     "records.sweep": {"task": "records.sweep", "schedule": 5, "options": {"expires": 5}},
     "records.scrub": {"task": "records.scrub", "schedule": 3600, "options": {"expires": 3600}},
     "chain.crosscheck": {"task": "chain.crosscheck", "schedule": 60, "options": {"expires": 60}},
-    # Both look once a minute which hospital is due; HOSPITALS says how often that is.
-    "hospitals.log_maps": {"task": "hospitals.log_maps", "schedule": 60, "options": {"expires": 60}},
+    # Both look which hospital is due; HOSPITALS says how often that is.
+    "hospitals.log_maps": {"task": "hospitals.log_maps", "schedule": 15, "options": {"expires": 15}},
     "hospitals.log_check": {"task": "hospitals.log_check", "schedule": 60, "options": {"expires": 60}},
     "records.crosscheck": {"task": "records.crosscheck", "schedule": 60, "options": {"expires": 60}},
     "records.verify_again": {"task": "records.verify_again", "schedule": 86400, "options": {"expires": 3600}},
