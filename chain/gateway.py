@@ -13,7 +13,7 @@ from eth_utils import to_checksum_address
 from chain import codec
 from chain.artefacts import deployment
 from chain.conf import ChainConf, conf
-from chain.errors import DeploymentMismatch, RpcInconsistent, RpcRefused
+from chain.errors import DeploymentMismatch, RpcInconsistent, RpcLimited, RpcRefused
 from chain.rpc import BlockJson, Call, LogJson, ReceiptJson, Rpc, TransactionJson
 from chain.signing import (
     address_of,
@@ -197,11 +197,28 @@ class Gateway:
         }
         return self.rpc.call("eth_getLogs", query, type=list[LogJson])
 
-    def logs_by_block(self, addresses: Sequence[bytes], block_hashes: Sequence[bytes]) -> list[list[LogJson]]:
-        """By hash, so that logs and header cannot come from two versions of a block."""
+    def logs_by_block(self, addresses: Sequence[bytes], headers: Sequence[Header]) -> list[list[LogJson]]:
+        """By hash, so that logs and header cannot come from two versions of a block. What is too much for one answer
+        is put together from the receipts of the block."""
         wanted = [hex0x(address) for address in addresses]
-        query = [{"address": wanted, "blockHash": hex0x(block_hash)} for block_hash in block_hashes]
-        return self.rpc.batch([Call("eth_getLogs", (item,), list[LogJson]) for item in query])
+        calls = [
+            Call("eth_getLogs", ({"address": wanted, "blockHash": hex0x(header.hash)},), list[LogJson])
+            for header in headers
+        ]
+        found = self.rpc.batch_settled(calls)
+        for place, header in enumerate(headers):
+            if isinstance(found[place], RpcLimited):
+                found[place] = self._logs_in_receipts(set(wanted), header)
+            elif isinstance(found[place], Exception):
+                raise found[place]
+        return found
+
+    def _logs_in_receipts(self, wanted: set[str], header: Header) -> list[LogJson]:
+        calls = [Call("eth_getTransactionReceipt", (hex0x(h),), ReceiptJson | None) for h in header.transactions]
+        receipts = self.rpc.batch(calls)
+        if None in receipts or any(item.blockHash.lower() != hex0x(header.hash) for item in receipts):
+            raise RpcInconsistent(f"{self.conf.name}: receipts of another version of block {header.number}")
+        return [log for item in receipts for log in item.logs if log.address.lower() in wanted]
 
     def receipts(self, tx_hashes: Sequence[bytes]) -> list[Receipt | None]:
         calls = [Call("eth_getTransactionReceipt", (hex0x(h),), ReceiptJson | None) for h in tx_hashes]

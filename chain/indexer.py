@@ -225,12 +225,24 @@ class Indexer:
     def _read(self, first: int, last: int) -> tuple[list[LogJson], dict[int, Header]]:
         """The logs of a range, and the headers of its last block and of each block with logs: what a log says about
         its block counts only when the block says the same."""
-        logs = self.node.get_logs(self.addresses, first, last)
+        try:
+            logs = self.node.get_logs(self.addresses, first, last)
+        except RpcLimited:
+            if first != last:
+                raise
+            return self._read_one(first)
         numbers = sorted({number for log in logs if first <= (number := _int(log.blockNumber)) <= last} | {last})
         headers = dict(zip(numbers, self.node.headers(numbers), strict=True))
         if None in headers.values():
             raise RpcInconsistent(f"{self.chain}: blocks of {first} to {last} are not there")
         return logs, headers
+
+    def _read_one(self, number: int) -> tuple[list[LogJson], dict[int, Header]]:
+        """A single block that is too much for a range query."""
+        header = self.node.block_by_number(number)
+        if header is None:
+            raise RpcInconsistent(f"{self.chain}: the node does not have block {number}")
+        return self.node.logs_by_block(self.addresses, [header])[0], {number: header}
 
     def _tail(self, state: ChainState, look: Look) -> Stepped:
         """Blocks that may still change: headers with checked links, logs by block hash."""
@@ -243,7 +255,7 @@ class Indexer:
             bytes(state.cursor_hash), [(header.hash, header.parent_hash) for header in headers]
         ):
             raise RpcInconsistent(f"{self.chain}: blocks {first} to {last} changed while they were read")
-        by_block = self.node.logs_by_block(self.addresses, [header.hash for header in headers])
+        by_block = self.node.logs_by_block(self.addresses, headers)
         rows: list[EventRow] = []
         for header, logs in zip(headers, by_block, strict=True):
             rows += self._rows(logs, header.number, header.number, {header.number: header})

@@ -84,6 +84,21 @@ def test_a_ceiling_is_forgotten_after_a_day():
     assert window.limit(now=86_400.0) == 50_000
 
 
+@pytest.mark.parametrize("at", [0, 5_000, 90_000])
+def test_one_dense_stretch_does_not_make_all_others_small(at):
+    """More logs than an answer may hold, in ten blocks of 100,000: single blocks there, large ranges elsewhere."""
+    window, done, asked = Window(1000, 50_000), 0, 0
+    while done < 100_000:
+        size = min(window.size, 100_000 - done)
+        asked += 1
+        if size > 1 and done < at + 10 and done + size > at:
+            window.refused(size, 0.0)
+        else:
+            window.accepted(size, 0.0)
+            done += size
+    assert asked <= 120
+
+
 def test_one_block_stays_askable():
     window = Window(2, 10)
     for _ in range(5):

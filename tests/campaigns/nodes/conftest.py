@@ -8,6 +8,9 @@ from chain.leases import lease_release, lease_take
 from tests.campaigns.nodes import truth
 from tests.campaigns.nodes.world import Writer, places_of
 from tests.chain_fixtures import KEYS
+from tests.records.conftest import blobs, cast, entries, made, send, settle, work
+
+__all__ = ["blobs", "cast", "entries", "made", "send", "settle", "work", "world"]
 
 DEEP = 64
 CHAIN = "MED"  # blocks without a price, so that every transaction stays valid in every fork
@@ -37,6 +40,9 @@ class World:
         self.indexer = Indexer(CHAIN, self.held)
         self.index()
 
+    def lease(self, job):
+        return lease_take(name=f"{job}:{CHAIN}", holder="campaign", seconds=36_000)
+
     def index(self, *, most=2000):
         """Until nothing is left to do; the node may take steps back meanwhile."""
         for _ in range(most):
@@ -64,7 +70,8 @@ def world(hospital, chains, workers, settings):
         workers.send(CHAIN)
         workers.index(CHAIN)
         chains[CHAIN].mine()
-    lease_release(workers.held["indexer", CHAIN])
+    for job in ("indexer", "sender"):
+        lease_release(workers.held[job, CHAIN])
     with_chain(settings, finality=f"depth:{DEEP}")
     made = World(chains[CHAIN], settings, KEYS[sender])
     yield made

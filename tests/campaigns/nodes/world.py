@@ -48,11 +48,11 @@ class Writer:
             values = [seqs["access"], leaves]
             seqs["access"] += len(leaves)
             return self.sign("AccessLog", "append", ["uint64", "bytes32[]"], values, nonce)
-        pairs = [(rng.randbytes(32), rng.randbytes(32)) for _ in range(rng.randint(1, 3))]
+        pairs = [(rng.randbytes(32), rng.randbytes(20)) for _ in range(rng.randint(1, 3))]
         if which == 2:
-            return self.sign("Consents", "record", ["bytes32", "bytes32"], list(pairs[0]), nonce)
+            return self.sign("Consents", "record", ["bytes32", "bytes20"], list(pairs[0]), nonce)
         digests, locks = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        return self.sign("Consents", "recordMany", ["bytes32[]", "bytes32[]"], [digests, locks], nonce)
+        return self.sign("Consents", "recordMany", ["bytes32[]", "bytes20[]"], [digests, locks], nonce)
 
     def seqs(self, block="latest"):
         """Where both logs of the organisation stand in a block."""
