@@ -13,7 +13,6 @@ from chain.conf import conf
 from chain.heartbeats import part_alarms
 from chain.types import Alarm
 from hospitals import health as hospitals_health
-from portal import broker
 from portal.alarm_kinds import KINDS, UNKNOWN, Kind
 from portal.models import AlarmRow
 from records import health as records_health
@@ -66,10 +65,9 @@ def parts() -> dict[str, str]:
 
 
 def sources() -> dict[str, Callable[[], Iterable[Alarm]]]:
-    """Where alarms come from. These read the database and this machine's broker, never a node."""
+    """Where alarms come from. These read the database, so that a page never waits for a node or for the broker."""
     return {
         "parts": lambda: part_alarms({**parts(), "watch": "watch_dead"}),
-        "broker": broker.alarms,
         **{chain: lambda chain=chain: chain_health.alarms_recorded(chain) for chain in conf().chains},
         "hospitals": hospitals_health.alarms,
         "records": records_health.alarms,
@@ -77,7 +75,7 @@ def sources() -> dict[str, Callable[[], Iterable[Alarm]]]:
 
 
 def alarms_all() -> list[Shown]:
-    """What needs attention now, the worst first. Nodes were asked by the watch a moment ago."""
+    """What needs attention now, the worst first. Nodes and broker were asked by the watch a moment ago."""
     rows = {_key(row): row for row in AlarmRow.objects.filter(ended_at__isnull=True)}
     found = _recorded() + [_alarm(row) for row in rows.values() if row.is_asked]
     now = timezone.now()
@@ -109,7 +107,7 @@ def alarms_ended(limit: int = ENDED_SHOWN) -> list[Shown]:
 
 
 def alarms_record(asked: Iterable[Alarm]) -> list[Alarm]:
-    """Writes down what began and what ended; `asked` is what the watch found by asking nodes and disks."""
+    """Writes down what began and what ended; `asked` is what the watch found outside the database."""
     found = {_key(alarm): (alarm, False) for alarm in _recorded()}
     found |= {_key(alarm): (alarm, True) for alarm in asked}
     now = timezone.now()

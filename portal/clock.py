@@ -1,5 +1,6 @@
 """Signs of life of the Celery parts: the clock at each of its ticks, the worker from a thread of its main process."""
 
+import os
 import threading
 from typing import Any
 
@@ -22,6 +23,11 @@ class BeatingScheduler(PersistentScheduler):
         return min(super().tick(*args, **kwargs), conf().beat_seconds)
 
 
+# A child that is forked while this process is inside SQLite believes for ever that the database is locked.
+_database = threading.Lock()
+os.register_at_fork(before=_database.acquire, after_in_parent=_database.release, after_in_child=_database.release)
+
+
 class WorkerPulse(bootsteps.StartStopStep):
     """A worker whose main process is gone stops beating, whatever its children still do."""
 
@@ -38,6 +44,7 @@ class WorkerPulse(bootsteps.StartStopStep):
 
     def _run(self) -> None:
         while not self.over.is_set():
-            self.pulse.beat()
-            connection.close()  # a child forked later must not inherit it
+            with _database:
+                self.pulse.beat()
+                connection.close()
             self.over.wait(conf().beat_seconds)

@@ -11,7 +11,7 @@ class AlarmRow(models.Model):
     chain = models.CharField(max_length=8, blank=True, default="")
     subject = models.CharField(max_length=100, blank=True, default="")
     message = models.TextField()
-    # Found by asking a node, so pages read it here instead of asking again.
+    # Found by asking a node, the broker or the disk, so pages read it here instead of asking again.
     is_asked = models.BooleanField(default=False)
     raised_at = models.DateTimeField()
     seen_at = models.DateTimeField()

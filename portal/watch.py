@@ -1,4 +1,4 @@
-"""The watch: a process of its own that asks nodes and disks, so that it still speaks when what it watches is dead."""
+"""The watch: a process of its own that asks broker, nodes and disks, and still speaks when what it watches is dead."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from chain import health as chain_health
 from chain.conf import conf
 from chain.heartbeats import Pulse, heartbeats_forget
 from chain.types import Alarm
-from portal import alarms
+from portal import alarms, broker
 from records import health as records_health
 from records.conf import conf as records_conf
 
@@ -26,7 +26,8 @@ class Watch:
     def turn(self) -> list[Alarm]:
         # First of all: this round may take a while when a node lets us wait.
         self.pulse.beat()
-        found = alarms.alarms_record([*self._nodes(), *self._disk()])
+        asked = [*alarms.collect("broker", broker.alarms), *self._nodes(), *self._disk()]
+        found = alarms.alarms_record(asked)
         heartbeats_forget()
         return found
 

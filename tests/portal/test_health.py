@@ -326,6 +326,7 @@ def test_an_operator_of_one_hospital_sees_only_its_log_alarms(portal, monkeypatc
     monkeypatch.setattr(broker, "alarms", lambda: gap)
     portal.operator.is_superuser = False
     portal.operator.save()
+    Watch().turn()
     assert "entry 7" not in portal.people.client(portal.operator).get(reverse("operator:health")).content.decode()
     hana = portal.people.hana.user
     hana.is_staff = True

@@ -27,6 +27,8 @@ class Command(BaseCommand):
             return
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: stop.set())
+        # After a start of everything the other parts need a moment before their first sign of life.
+        stop.wait(conf().beat_seconds)
         while not stop.is_set():
             close_old_connections()
             try:
