@@ -143,3 +143,5 @@ class CompletenessSerializer(serializers.Serializer):
     first_missing = serializers.IntegerField(allow_null=True)
     anchored_count = serializers.IntegerField()
     anchored_to_block = serializers.IntegerField(allow_null=True)
+    counted = serializers.IntegerField(source="sealed.count", default=None, allow_null=True)
+    counted_in_block = serializers.IntegerField(source="sealed.block_number", default=None, allow_null=True)
