@@ -114,6 +114,7 @@ class Lane:
             assert node("evm_revert", self.before[chain])
             self.before[chain] = node("evm_snapshot")
             node("evm_setTime", int(time.time()))
+            node.mine(4)  # anvil forgets the states of old blocks: what is final must be of this round
         self.journal.write_text(self.journal_base)
         self.errors.write_text("")
 

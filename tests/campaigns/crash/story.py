@@ -9,7 +9,7 @@ from collections import Counter
 from django.db import connection
 
 NOT_QUIET = 4
-PASSES = 30  # rounds of background work within which everything must have settled
+PASSES = 20  # rounds of background work within which everything must have settled
 
 
 class Injected(Exception):
