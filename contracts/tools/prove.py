@@ -33,6 +33,7 @@ ANALYSIS = RUN / "analysis"
 WORKSPACE = RUN / "contracts"
 PLANTED = "Planted.sol"
 FUZZ_RUNS = 25_600  # a hundred times the local ones, as foundry.toml has it
+LONG = {"FOUNDRY_PROFILE": "ci"}
 SAMPLED_MUTANTS = 40
 
 
@@ -53,9 +54,10 @@ def prove_recorded() -> str:
     require(artefacts.main(["--check"]) == 0, "contracts/build is stale")
     require(roles.main(["--check"]) == 0, "the role table is stale or has gaps")
     require(not (names := recorded.stale()), f"code or storage of {', '.join(names)} is not what is recorded")
-    out = tests(forge("test", "--json", "--match-contract", "^GasBench$", settings={"FORGE_SNAPSHOT_CHECK": "true"}))
-    require(len(out) > 0, "no gas was measured")
-    return f"{len(artefacts.NAMES)} contracts and {len(out)} gas figures are as recorded"
+    # Not with --json: forge then compares nothing.
+    output = forge("test", "--match-contract", "^GasBench$", settings={"FORGE_SNAPSHOT_CHECK": "true"})
+    require((count := output.count("[PASS]")) > 0, "no gas was measured")
+    return f"{len(artefacts.NAMES)} contracts and {count} gas figures are as recorded"
 
 
 def prove_explained() -> str:
@@ -67,18 +69,29 @@ def prove_explained() -> str:
 # ------------------------------------------------------------------------- forge
 
 
-def tests(output: str) -> list[tuple[str, dict]]:
-    suites = json.loads(output[output.index("{") :])
-    return [
-        (f"{suite}:{name}", result) for suite, found in suites.items() for name, result in found["test_results"].items()
+def tests(*arguments: str, **settings: str) -> list[tuple[str, dict]]:
+    """Every test that forge ran, by name; raises with the reason of each that failed."""
+    problem = None
+    try:
+        output = forge("test", "--json", *arguments, settings=settings)
+    except BuildError as error:
+        problem = output = str(error)
+    require("{" in output, output[-2000:])
+    suites, _ = json.JSONDecoder().raw_decode(output[output.index("{") :])
+    found = [
+        (f"{suite}:{name}", result)
+        for suite, results in suites.items()
+        for name, result in results["test_results"].items()
     ]
+    failed = [f"{name}: {result.get('reason')}" for name, result in found if result["status"] != "Success"]
+    require(not failed, "\n".join(failed))
+    require(problem is None, f"forge stopped: {(problem or '')[-2000:]}")
+    return found
 
 
 def prove_tested() -> str:
     """Unit tests, fuzz tests a hundred times as long as locally, and invariants."""
-    found = tests(
-        forge("test", "--json", "--no-match-contract", "^GasBench$", settings={"FOUNDRY_PROFILE": "ci"}),
-    )
+    found = tests("--no-match-contract", "^GasBench$", **LONG)
     kinds = [next(iter(result["kind"].items())) for _, result in found]
     fuzz = [details["runs"] for kind, details in kinds if kind == "Fuzz"]
     calls = [details["calls"] for kind, details in kinds if kind == "Invariant"]
