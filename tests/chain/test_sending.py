@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone
+from eth_abi import encode as abi_encode
 
-from chain import selectors
+from chain import codec, selectors
 from chain.artefacts import deployment, deployment_path
 from chain.errors import LeaseLost, RpcInconsistent, RpcUnavailable
 from chain.gateway import Gateway, gateway, keccak
@@ -33,9 +34,9 @@ def anchor(sender, name="SUP"):
     return ref
 
 
-def foreign(chain, sender, nonce):
+def foreign_signed(chain, sender, nonce):
     """A transaction that somebody else made with the same key."""
-    signed = sign_transaction(
+    return sign_transaction(
         KEYS[sender],
         chain_id=chain.chain_id,
         account_nonce=nonce,
@@ -45,7 +46,10 @@ def foreign(chain, sender, nonce):
         gas_limit=21_000,
         fees=Fees(100 * GWEI, 50 * GWEI, is_legacy=False),
     )
-    return chain.rpc("eth_sendRawTransaction", "0x" + signed.raw.hex())
+
+
+def foreign(chain, sender, nonce):
+    return chain.rpc("eth_sendRawTransaction", "0x" + foreign_signed(chain, sender, nonce).raw.hex())
 
 
 def test_a_crash_between_store_and_send_anchors_once(hospital, workers, chains, drive):
@@ -341,8 +345,12 @@ def geth(account, settings, tmp_path):
     fake = FakeGeth(chain_id=31337)
     source = json.loads(deployment_path(31337).read_text())
     source["genesis_hash"] = fake.blocks[0]["hash"]
-    for item in source["contracts"].values():
-        item["code_hash"] = "0x" + keccak(bytes.fromhex(fake.code[2:])).hex()
+    release = codec.function("Registry", "releaseAt")
+    for name, item in source["contracts"].items():
+        code_hash = keccak(bytes.fromhex(fake.code[2:]))
+        item["code_hash"] = "0x" + code_hash.hex()
+        asked = release.encode([name.encode().ljust(32, b"\0"), item["version"]])
+        fake.views["0x" + asked.hex()] = "0x" + abi_encode(["address", "bytes32"], [item["address"], code_hash]).hex()
     (tmp_path / "31337.json").write_text(json.dumps(source))
     chains = {**settings.CHAIN["chains"], "SUP": {**settings.CHAIN["chains"]["SUP"], "rpc_url": fake.url}}
     settings.CHAIN = {**settings.CHAIN, "chains": chains, "deployments_dir": tmp_path}

@@ -33,6 +33,7 @@ class FakeGeth:
     code: str = "0x01"  # of every contract
     mangle: object = None
     headers: dict = field(default_factory=dict)
+    views: dict = field(default_factory=dict)  # calldata -> what a contract answers
     blocks: list = field(default_factory=list)
     pool: dict = field(default_factory=dict)  # (sender, nonce) -> Pending
     mined: dict = field(default_factory=dict)  # hash -> (block number, Pending)
@@ -123,6 +124,14 @@ class FakeGeth:
     def eth_getBlockByNumber(self, block, full):  # noqa: N802
         number = len(self.blocks) - 1 if block == "latest" else int(block, 16)
         return self.blocks[number] if number < len(self.blocks) else None
+
+    def eth_call(self, message, block):  # noqa: N802
+        if message["data"] not in self.views:
+            raise ValueError("execution reverted")
+        return self.views[message["data"]]
+
+    def eth_getTransactionByHash(self, tx_hash):  # noqa: N802
+        return None
 
     def eth_getCode(self, address, block):  # noqa: N802
         return self.code
