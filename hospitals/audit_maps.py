@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from chain import selectors as chain_selectors
 from chain import services as chain_services
-from chain.failpoints import fp
 from chain.models import ItemState
 from chain.types import Inclusion
 from hospitals import audit_map
@@ -100,7 +99,6 @@ def _make(hospital: Organisation, seq: int, last: AuditMap | None) -> AuditMap:
     with transaction.atomic(durable=True):
         made.save(force_insert=True)
         AuditLine.objects.bulk_update(moved, ["count", "link", "first_map"], batch_size=_CHUNK)
-        fp("audit.map_saved")
         for chain in CHAINS:
             chain_services.anchor_enqueue(
                 chain=chain, sender=bytes(hospital.account_address), leaf=made.head, ref=made.ref(chain), kind=KIND
