@@ -5,12 +5,16 @@ import re
 import secrets
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.urls import reverse
 from django.utils.html import escape
 
+from chain import council
+from chain.crosscheck import findings_note
 from chain.gateway import gateway
 from chain.heartbeats import heartbeat_write
 from chain.indexer import Indexer
@@ -18,7 +22,11 @@ from chain.models import Block, ChainEvent, ChainState, Heartbeat, Lease, Outbox
 from chain.runner import Worker
 from chain.services import anchor_enqueue, call_enqueue
 from chain.types import Alarm, hex0x
-from hospitals.tenancy import all_tenants
+from hospitals.audit import append
+from hospitals.audit_watch import log_check
+from hospitals.models import AuditEntry, Organisation
+from hospitals.tenancy import all_tenants, tenant
+from hospitals.walls import append_only_create, append_only_drop
 from portal import alarms, broker
 from portal.alarm_kinds import KINDS
 from portal.models import AlarmRow
@@ -29,6 +37,7 @@ from tests.records.conftest import blobs, made, send, work  # noqa: F401
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.scenario("O17")]
 ALARM = re.compile(r'data-alarm="(\w+)"')
+BASE = Path(__file__).resolve().parents[2]
 SAMPLE = re.compile(r'portal_alarms\{chain="(\w*)",code="(\w+)"\} ([0-9.]+)')
 
 
@@ -254,6 +263,71 @@ def test_an_anchor_that_is_gone(portal):
     assert portal.seen() == {("anchor_missing", "SUP")}
 
 
+def test_a_record_that_is_on_one_chain_only(portal):
+    leaf = secrets.token_bytes(32)
+    for name in portal.chains:
+        anchor_enqueue(chain=name, sender=portal.account, leaf=leaf, ref=f"both:{name}")
+    for _ in range(8):
+        portal.workers.send("SUP")
+        portal.chains["SUP"].mine()
+    portal.pass_time()
+    assert portal.seen() == {("anchor_alone", "MED"), ("backlog", "MED")}
+    portal.drive(projectors=False)
+    assert portal.seen() == set()
+
+
+@pytest.mark.parametrize("code", ["chain_rewritten", "anchor_different", "nodes_disagree"])
+def test_what_the_comparisons_found(portal, code):
+    """How each of them is found has its own tests; here they are read."""
+    finding = {"code": code, "chain": "MED", "checked": ["block:7"]}
+    findings_note(**finding, found={"block:7": "Block 7 is another one."})
+    assert portal.seen() == {(code, "MED")}
+    findings_note(**finding, found={})
+    assert portal.seen() == set()
+
+
+def test_chains_that_do_not_vouch_for_each_other(portal, settings):
+    settings.CHAIN = {**settings.CHAIN, "heads_seconds": 1}
+    portal.pass_time()
+    assert portal.seen() == {("head_late", "SUP"), ("head_late", "MED")}
+
+
+def test_a_change_of_the_rules_that_is_on_its_way(portal, monkeypatch):
+    # A council that approves has its own tests on the chain; its alarm comes by this function.
+    waiting = [Alarm("release_waiting", "MED", "The council approved version 2 of Consents.", "0x07")]
+    monkeypatch.setattr(council, "alarms", lambda chain: waiting if chain == "MED" else [])
+    assert portal.seen() == {("release_waiting", "MED")}
+
+
+# -- access logs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_that_was_changed_past_the_portal(portal):
+    people = portal.people
+    for _ in range(3):
+        append(hospital=people.a, actor=people.actor(people.alice), action="records.opened", patient=people.pat_a)
+    with connection.cursor() as cursor:
+        for statement in append_only_drop(connection.vendor, "hospitals_auditentry"):
+            cursor.execute(statement)
+    with tenant(people.a):
+        AuditEntry.objects.filter(seq=2).update(action="records.listed")
+    log_check(people.a)
+    try:
+        assert ("log_gap", "MED") in portal.seen()
+        assert "Entry 2 was changed" in AlarmRow.objects.get(code="log_gap").message
+    finally:
+        with connection.cursor() as cursor:
+            for statement in append_only_create(connection.vendor, "hospitals_auditentry"):
+                cursor.execute(statement)
+
+
+def test_a_log_that_nobody_checks_and_whose_map_does_not_come(portal):
+    people = portal.people
+    append(hospital=people.a, actor=people.actor(people.alice), action="records.opened", patient=people.pat_a)
+    Organisation.objects.filter(pk=people.a.pk).update(decided_at=F("applied_at") - timedelta(days=1))
+    assert {("log_unchecked", "MED"), ("log_map_late", "MED")} <= portal.seen()
+
+
 # -- records -----------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +385,15 @@ def test_many_alarms_of_one_kind_are_one_entry(portal, monkeypatch):
     monkeypatch.setattr(broker, "alarms", list)
     assert portal.seen() == set()
     assert AlarmRow.objects.filter(ended_at__isnull=False).count() == 30
+
+
+def test_every_alarm_has_its_words_and_its_line_in_the_handbook():
+    code = re.compile(r'\bAlarm\(\s*"(\w+)"')
+    sources = [path for app in ("chain", "hospitals", "records", "portal") for path in (BASE / app).rglob("*.py")]
+    raised = {name for path in sources for name in code.findall(path.read_text())}
+    assert len(raised) > 15 and raised <= set(KINDS)
+    handbook = (BASE / "docs" / "operations.md").read_text()
+    assert [name for name in KINDS if f"`{name}`" not in handbook] == []
 
 
 def test_every_kind_says_what_to_do():
