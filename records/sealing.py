@@ -46,6 +46,7 @@ from records.storage import blob_store
 
 log = logging.getLogger(__name__)
 _BACKOFF_SECONDS = 20
+_GIVEN_UP = "Sealing failed several times. Choose “Try again”, or tell your administrator."
 
 
 # Sealing an upload
@@ -76,6 +77,10 @@ def upload_seal(*, upload_id: uuid.UUID) -> str:
     upload = Upload.objects.select_related("patient", "uploader__user", "uploader__hospital", "hospital", "target").get(
         pk=upload_id
     )
+    if upload.attempts > conf().attempts_max:
+        # Nobody told of these attempts: the worker died in each. It must not take the workers with it for ever.
+        log.error("sealing given up: %d workers ended while at it", upload.attempts - 1)
+        return _upload_close(upload, token, UploadState.FAILED, "sealing_failed", _GIVEN_UP)
     try:
         _upload_seal(upload, token)
     except Lost:
@@ -97,8 +102,7 @@ def upload_seal(*, upload_id: uuid.UUID) -> str:
     except Exception as error:
         if upload.attempts >= conf().attempts_max:
             log.error("sealing given up after %d attempts: %s", upload.attempts, type(error).__name__)
-            text = "Sealing failed several times. Choose “Try again”, or tell your administrator."
-            return _upload_close(upload, token, UploadState.FAILED, "sealing_failed", text)
+            return _upload_close(upload, token, UploadState.FAILED, "sealing_failed", _GIVEN_UP)
         _upload_release(upload, token, counts=True)
         raise
     return UploadState.SEALED

@@ -7,6 +7,7 @@ from hospitals.actors import member_actor
 from hospitals.tenancy import all_tenants, tenant
 from records import services, sweeper, tasks
 from records.models import Record, RecordVersion, Upload
+from records.sealing import upload_claim
 from tests.records.conftest import sealed_file, version_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,3 +99,19 @@ def test_error_after_the_commit_of_a_move_does_not_take_its_bytes(cast, made, wo
     assert version_of(upload).record.patient_id == cast.kim_a.pk
     with all_tenants("test"):
         assert Record.objects.get(pk=version.record_id).status == "withdrawn"
+
+
+def test_file_that_ends_every_worker_is_given_up_and_can_be_tried_again(people, work, settings):
+    upload = receive(people)
+    settings.RECORDS = {**settings.RECORDS, "claim_seconds": -1}  # each worker is long dead when the next one looks
+    with tenant(people.a):
+        assert all(upload_claim(upload.pk) for _ in range(5))
+    work()
+    with all_tenants("test"):
+        upload.refresh_from_db()
+        assert (upload.state, upload.reason_code) == ("failed", "sealing_failed")
+        assert upload.staging_blob
+    with tenant(people.a):
+        services.upload_retry(actor=member_actor(people.alice), upload=upload)
+    work()
+    assert version_of(upload).size == upload.size
