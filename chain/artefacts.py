@@ -24,6 +24,8 @@ CONTRACTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("RecordStore", ("Registry",)),
 )
 NAMES = tuple(name for name, _ in CONTRACTS)
+# Its address stands in every contract that asks it, so no announcement would add anything.
+UNANNOUNCED = ("AccessManager",)
 
 
 @cache

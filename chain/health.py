@@ -12,6 +12,7 @@ from chain.errors import ChainError, DeploymentMismatch, RpcUnavailable
 from chain.gateway import bytes_of, gateway, keccak
 from chain.heartbeats import is_alive
 from chain.models import Block, ChainEvent, ChainState, ItemState, Lane, OutboxItem, Transaction, TransactionState
+from chain.published import published
 from chain.rpc import Call
 from chain.signing import checksum
 from chain.types import Alarm, ContractInfo, QueueStatus, SyncStatus, hex0x
@@ -185,10 +186,11 @@ def alarms_asked(chain: str) -> list[Alarm]:
 
 
 def _code_alarms(chain: str) -> list[Alarm]:
+    said = {"mismatch": "is not the recorded code", "unannounced": "was never announced by the registry"}
     return [
-        Alarm("foreign_code", chain, f"{item.name} at {item.address} is not the recorded code.", item.name)
-        for item in contracts(chain)
-        if item.is_matching is False
+        Alarm("foreign_code", chain, f"{item.name} at {item.address} {said[item.state]}.", item.name)
+        for item in published(chain)
+        if item.is_current and item.state in said
     ]
 
 

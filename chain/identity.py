@@ -1,11 +1,14 @@
 """Is this still the chain that the database was built on? Asked at start and before anything is signed or indexed."""
 
+from collections.abc import Sequence
+
 from eth_utils import keccak
 
-from chain.artefacts import Deployment, deployment
+from chain import codec
+from chain.artefacts import UNANNOUNCED, Deployed, Deployment, deployment
 from chain.conf import conf
 from chain.errors import ChainHalted, ChainMismatch, DeploymentMismatch, RpcInconsistent
-from chain.gateway import Look, bytes_of, gateway
+from chain.gateway import Gateway, Look, bytes_of, gateway
 from chain.models import ChainState
 from chain.rpc import Call
 from chain.types import hex0x
@@ -68,4 +71,30 @@ def verify_deployment(chain: str) -> Deployment:
                 f"{chain}: foreign code at {item.checksum} where {item.name} was recorded; nothing will be written "
                 "to this chain until the record in the deployments directory and the chain agree"
             )
+    _verify_announced(chain, node, recorded)
     return recorded
+
+
+def announced(node: Gateway, recorded: Deployment, items: Sequence[Deployed]) -> list[bool]:
+    """Whether the registry announced exactly this version at this address with this code, for each."""
+    release = codec.function("Registry", "releaseAt")
+    registry = hex0x(recorded["Registry"].address)
+    asked = [release.encode([item.name.encode().ljust(32, b"\0"), item.version]) for item in items]
+    answers = node.rpc.batch([Call("eth_call", ({"to": registry, "data": hex0x(data)}, "latest")) for data in asked])
+    said = [release.decode_result(bytes_of(answer)) if answer != "0x" else None for answer in answers]
+    return [
+        item.name in UNANNOUNCED or answer == (item.address, item.code_hash)
+        for item, answer in zip(items, said, strict=True)
+    ]
+
+
+def _verify_announced(chain: str, node: Gateway, recorded: Deployment) -> None:
+    """A record in which somebody put another address, with its right code hash, fits no announcement: those take a
+    council and time."""
+    items = list(recorded.contracts.values())
+    for item, is_announced in zip(items, announced(node, recorded, items), strict=True):
+        if not is_announced:
+            raise DeploymentMismatch(
+                f"{chain}: the registry never announced version {item.version} of {item.name} at {item.checksum}; "
+                "nothing will be written to this chain until the record in the deployments directory is the right one"
+            )

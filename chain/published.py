@@ -4,19 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from eth_utils import keccak, to_checksum_address
+from eth_utils import keccak
 
 from chain import council as chain_council
 from chain.artefacts import Deployed, Deployment, deployment
 from chain.council import Act, Proposal
 from chain.errors import DeploymentMismatch, RpcUnavailable
 from chain.gateway import bytes_of, gateway
+from chain.identity import announced
 from chain.models import ChainEvent
 from chain.rpc import Call
 from chain.types import hex0x
-
-# The AccessManager's own address stands in every contract that asks it, so no announcement would add anything.
-UNANNOUNCED = ("AccessManager",)
 
 
 @dataclass(frozen=True)
@@ -60,46 +58,48 @@ def published(chain: str) -> list[Published]:
         place = deployment(chain)
     except DeploymentMismatch:
         return []
-    announced = _announcements(chain)
-    rows = [(item, True) for item in place.contracts.values()] + [(item, False) for item in reversed(place.previous)]
+    announcements = _announcements(chain)
+    # A whole set that was replaced had a registry of its own, and that one would have to be asked.
+    since = place["Registry"].block_number
+    earlier = [item for item in reversed(place.previous) if item.block_number >= since]
+    rows = [(item, True) for item in place.contracts.values()] + [(item, False) for item in earlier]
     known = {item.address for item, _ in rows}
-    waiting = [item for item in place.candidates if item.address not in known and _key(item) in announced]
+    waiting = [item for item in place.candidates if item.address not in known and _key(item) in announcements]
     rows += [(item, False) for item in waiting]
-    codes = _codes(chain, [item for item, _ in rows])
-    return [_published(place, item, is_current, codes[item.address], announced) for item, is_current in rows]
+    seen = _states(chain, place, [item for item, _ in rows])
+    return [
+        Published(
+            chain=chain,
+            chain_id=place.chain_id,
+            name=item.name,
+            address=item.checksum,
+            version=item.version,
+            code_hash=hex0x(item.code_hash),
+            source_hash=item.source_hash,
+            compiler=item.compiler,
+            tx_hash=hex0x(item.tx_hash),
+            block_number=item.block_number,
+            is_current=is_current,
+            state=state,
+            announcement=announcements.get(_key(item)),
+        )
+        for (item, is_current), state in zip(rows, seen, strict=True)
+    ]
 
 
-def _published(
-    place: Deployment,
-    item: Deployed,
-    is_current: bool,
-    code: bytes | None,
-    announced: Mapping[tuple, Announcement],
-) -> Published:
-    announcement = announced.get(_key(item))
-    if code is None:
-        state = "down"
-    elif keccak(code) != item.code_hash:
-        state = "mismatch"
-    elif announcement is None and item.name not in UNANNOUNCED:
-        state = "unannounced"
-    else:
-        state = "match"
-    return Published(
-        chain=place.chain,
-        chain_id=place.chain_id,
-        name=item.name,
-        address=item.checksum,
-        version=item.version,
-        code_hash=hex0x(item.code_hash),
-        source_hash=item.source_hash,
-        compiler=item.compiler,
-        tx_hash=hex0x(item.tx_hash),
-        block_number=item.block_number,
-        is_current=is_current,
-        state=state,
-        announcement=announcement,
-    )
+def _states(chain: str, place: Deployment, items: list[Deployed]) -> list[str]:
+    """What the node says now. Nothing is a match that it does not say itself."""
+    node = gateway(chain)
+    calls = [Call("eth_getCode", (hex0x(item.address), "latest")) for item in items]
+    try:
+        codes = [bytes_of(code) for code in node.rpc.batch(calls)]
+        is_announced = announced(node, place, items)
+    except RpcUnavailable:
+        return ["down"] * len(items)
+    return [
+        "mismatch" if keccak(code) != item.code_hash else "match" if is_said else "unannounced"
+        for item, code, is_said in zip(items, codes, is_announced, strict=True)
+    ]
 
 
 def _key(item: Deployed) -> tuple:
@@ -121,19 +121,3 @@ def _announcements(chain: str) -> dict[tuple, Announcement]:
 def _announcement(event: ChainEvent, executed: Mapping[str, Proposal]) -> Announcement:
     tx_hash = hex0x(event.tx_hash)
     return Announcement(tx_hash, event.block_number, event.block_time, executed.get(tx_hash))
-
-
-def _codes(chain: str, items: list[Deployed]) -> dict[bytes, bytes | None]:
-    calls = [Call("eth_getCode", (hex0x(item.address), "latest")) for item in items]
-    try:
-        codes = [bytes_of(code) for code in gateway(chain).rpc.batch(calls)]
-    except RpcUnavailable:
-        codes = [None] * len(items)
-    return {item.address: code for item, code in zip(items, codes, strict=True)}
-
-
-def officer_words(chain: str, act: Act) -> str:
-    """Who approved, by role: names of officers are the regulator's business."""
-    decided = chain_council.council(chain)
-    of = f" of {len(decided.officers)}" if decided else ""
-    return f"Officer {act.officer}{of}" if act.officer else f"Former officer {to_checksum_address(act.address)[:8]}…"

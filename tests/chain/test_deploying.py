@@ -213,7 +213,9 @@ def test_what_was_not_announced_or_is_not_ours_is_not_adopted(fresh, capsys, mon
     place = deployment("SUP")
     assert place["AnchorLog"].address == item.address and place["AnchorLog"].version == 2
     assert [old.version for old in place.previous] == [1]
-    verify_deployment("SUP")
+    # Only the answer above was made up: the registry itself never announced it, and so nothing is written.
+    with pytest.raises(DeploymentMismatch, match="never announced version 2"):
+        verify_deployment("SUP")
 
 
 def test_a_reset_chain_is_refused_with_what_to_do(fresh):

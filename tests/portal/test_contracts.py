@@ -12,6 +12,7 @@ from chain.artefacts import NAMES, deployment, deployment_path
 from chain.deploying import write_durably
 from chain.errors import DeploymentMismatch
 from chain.gateway import checksum, gateway
+from chain.identity import verify_deployment
 from chain.services import call_enqueue
 from chain.types import hex0x
 from hospitals import services
@@ -102,6 +103,11 @@ def test_a_record_that_names_another_address_is_not_announced(client, drive, cha
     write_durably(path, record)
     assert [row["name"] for row in rows(client, state="unannounced")] == ["AccessLog"]
     assert "Not announced on the chain" in client.get(reverse("public:contracts")).content.decode()
+    (alarm,) = [alarm for alarm in chain_selectors.alarms(CHAIN) if alarm.code == "foreign_code"]
+    assert "AccessLog" in alarm.message and "never announced" in alarm.message
+    with pytest.raises(DeploymentMismatch, match="never announced version 1 of AccessLog"):
+        verify_deployment(CHAIN)
+    assert verify_deployment("SUP")
 
 
 def test_a_silent_node_never_gives_a_match(client, drive, settings):
