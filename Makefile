@@ -66,7 +66,7 @@ test: $(PY) $(JS) ## The suite on SQLite, then what touches a database on Postgr
 	@echo "== SQLite"
 	@PORTAL_TEST_DATABASE=sqlite $(PYTEST)
 	@echo "== PostgreSQL"
-	@.venv/bin/python -m tests.postgres $(PYTEST) -m "db and not e2e"
+	@.venv/bin/python -m tests.postgres $(PYTEST) -m "db and not e2e and not campaign"
 
 .PHONY: lint
 lint: $(PY) ## Style, templates, import direction, system checks, migrations
