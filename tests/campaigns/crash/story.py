@@ -208,7 +208,12 @@ def time_passes():
 
 def play(plan, cast, nodes, journal_path, phase):
     """A whole life of a process. `phase`: acts, recover or finish."""
+    from django.db.models.functions import Now
+
     from chain import failpoints
+    from chain.errors import ChainError, LeaseLost
+    from chain.models import Lease as LeaseRows
+    from records.errors import ChainUnavailable
     from tests.campaigns.crash import clients
 
     journal = Journal(journal_path)
@@ -216,12 +221,18 @@ def play(plan, cast, nodes, journal_path, phase):
     note_keys(journal)
     rng = random.Random(f"{plan['seed']}:{phase}")
     failpoints.arm(injector)
-    background = Background(nodes, rng, journal)
+    try:
+        background = Background(nodes, rng, journal)
+    except Injected:  # before it began; its loop tries again once the lease has ended
+        LeaseRows.objects.update(holder="", expires_at=Now())
+        background = Background(nodes, rng, journal)
     if phase.startswith("acts"):
         try:
             clients.SCENARIOS[plan["scenario"]](clients.Clients(cast, background, rng, journal), background)
-        except Injected:
-            journal.write("trouble", error="a request failed")
+        except LeaseLost:
+            raise
+        except (Injected, ChainError, ChainUnavailable) as error:
+            journal.write("trouble", error=f"a request failed: {type(error).__name__}")
             time_passes()
     background.settle()
     if phase == "finish":
