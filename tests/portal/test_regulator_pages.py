@@ -7,7 +7,20 @@ from hospitals.types import OrganisationStatus
 from tests.factories import make_organisation
 
 pytestmark = pytest.mark.db
-PAGES = ["home", "applications", "organisations", "contracts", "releases", "release_new", "chains", "statistics", "query"]
+PAGES = [
+    "home",
+    "applications",
+    "organisations",
+    "contracts",
+    "releases",
+    "release_new",
+    "chains",
+    "statistics",
+    "query",
+    "seals",
+    "shares",
+    "accesses",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
