@@ -4,7 +4,6 @@ the real one, and no wish is lost or done twice."""
 import contextlib
 import json
 import random
-import secrets
 
 import pytest
 
@@ -43,25 +42,29 @@ def test_a_hostile_node_puts_nothing_wrong_into_the_index(campaign, world, proxy
     with_chain(world.settings, rpc_url=proxy.url, finality="depth:5", read_seconds=lies.READ_SECONDS)
     run = campaign("hostile-index", small=36, ci=216, night=20_000)
     for index, rng in run:
-        world.again(rng)
-        liar = lies.Liar(proxy, world.anvil, rng, run.injected)
-        world.writer.grow(rng, rng.randint(1, 6), most=2)
-        if rng.random() < 0.3:
-            events_reset(CHAIN, held=world.held)  # catching up reads by ranges, following reads by blocks
-            world.indexer = Indexer(CHAIN, world.held)
-        for what in (faults(index), faults(rng.randrange(1000))):
-            liar.will(what, after=rng.randrange(4))
-            for _ in range(8):
-                with contextlib.suppress(ChainError):
-                    if world.indexer.step().is_idle:
-                        if not liar.is_waiting:
-                            break
-                        world.writer.grow(rng, 1, most=2)
-                    if truth.is_begun(CHAIN):
-                        assert world.differences(to_head=False) == [], what.__name__
-        liar.stop()
-        settle(world)
-        assert world.differences() == []
+        index_round(world, proxy, run, rng, faults(index), faults(rng.randrange(1000)))
+
+
+def index_round(world, proxy, run, rng, *whats):
+    world.again(rng)
+    liar = lies.Liar(proxy, world.anvil, rng, run.injected)
+    world.writer.grow(rng, rng.randint(1, 6), most=2)
+    if rng.random() < 0.3:
+        events_reset(CHAIN, held=world.held)  # catching up reads by ranges, following reads by blocks
+        world.indexer = Indexer(CHAIN, world.held)
+    for what in whats:
+        liar.will(what, after=rng.randrange(4))
+        for _ in range(8):
+            with contextlib.suppress(ChainError):
+                if world.indexer.step().is_idle:
+                    if not liar.is_waiting:
+                        break
+                    world.writer.grow(rng, 1, most=2)
+                if truth.is_begun(CHAIN):
+                    assert world.differences(to_head=False) == [], what.__name__
+    liar.stop()
+    settle(world)
+    assert world.differences() == []
 
 
 def settle(world):
@@ -74,42 +77,44 @@ def settle(world):
 def test_a_hostile_node_makes_no_wish_lost_or_done_twice(campaign, world, proxy):
     """Sender and indexer behind the liar; counted on the real chain: one anchor for each leaf, no nonce without one."""
     with_chain(world.settings, rpc_url=proxy.url, finality="depth:3", read_seconds=lies.READ_SECONDS)
-    held = world.lease("sender")
-    sender = Sender(CHAIN, held)
-    writer = world.writer
+    sender = Sender(CHAIN, world.lease("sender"))
     run = campaign("hostile-send", small=24, ci=216, night=10_000)
     for index, rng in run:
-        books_closed()
-        world.again(rng)
-        liar = lies.Liar(proxy, world.anvil, rng, run.injected)
-        nonce, first = writer.nonce(), world.anvil.head + 1
-        refs = [secrets.token_hex(8) for _ in range(rng.randint(1, 3))]
-        leaves = {ref: rng.randbytes(32) for ref in refs}
-        for ref, leaf in leaves.items():
-            anchor_enqueue(chain=CHAIN, sender=writer.address, leaf=leaf, ref=ref)
-        for what in (faults(index), faults(rng.randrange(1000))):
-            liar.will(what, after=rng.randrange(5))
-            for _ in range(8):
-                for step in (sender.step, world.indexer.step):
-                    with contextlib.suppress(ChainError):
-                        step()
-                if rng.random() < 0.5:
-                    world.anvil.mine()
-                if not liar.is_waiting:
-                    break
-        liar.stop()
-        for _ in range(40):
-            with contextlib.suppress(ChainError):
-                sender.step()
-            world.anvil.mine()
-            with contextlib.suppress(ChainError):
-                world.indexer.step()
-            if not OutboxItem.objects.filter(state__in=UNSETTLED).exists():
+        send_round(world, sender, proxy, run, rng, faults(index), faults(rng.randrange(1000)))
+
+
+def send_round(world, sender, proxy, run, rng, *whats):
+    books_closed()
+    world.again(rng)
+    liar = lies.Liar(proxy, world.anvil, rng, run.injected)
+    writer = world.writer
+    nonce, first = writer.nonce(), world.anvil.head + 1
+    leaves = [rng.randbytes(32) for _ in range(rng.randint(1, 3))]
+    for leaf in leaves:
+        anchor_enqueue(chain=CHAIN, sender=writer.address, leaf=leaf, ref=leaf.hex()[:16])
+    for what in whats:
+        liar.will(what, after=rng.randrange(5))
+        for _ in range(8):
+            for step in (sender.step, world.indexer.step):
+                with contextlib.suppress(ChainError):
+                    step()
+            if rng.random() < 0.5:
+                world.anvil.mine()
+            if not liar.is_waiting:
                 break
-        settle(world)
-        assert world.differences() == []
-        assert list(OutboxItem.objects.exclude(state="final").values_list("ref", "state", "error")) == []
-        assert_anchored_once(world, leaves, nonce, first)
+    liar.stop()
+    for _ in range(40):
+        with contextlib.suppress(ChainError):
+            sender.step()
+        world.anvil.mine()
+        with contextlib.suppress(ChainError):
+            world.indexer.step()
+        if not OutboxItem.objects.filter(state__in=UNSETTLED).exists():
+            break
+    settle(world)
+    assert world.differences() == []
+    assert list(OutboxItem.objects.exclude(state="final").values_list("ref", "state", "error")) == []
+    assert_anchored_once(world, leaves, nonce, first)
 
 
 def books_closed():

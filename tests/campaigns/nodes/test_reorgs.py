@@ -9,7 +9,6 @@ import json
 import pytest
 
 from chain.errors import RpcInconsistent
-from chain.indexer import Indexer
 from chain.rpc import Rpc
 from tests.campaigns.nodes import truth
 from tests.campaigns.nodes.conftest import CHAIN, DEEP, with_chain
@@ -45,24 +44,25 @@ def play(world, run, rng, depth, kind):
 
 @pytest.mark.campaign
 def test_after_any_reorganisation_the_index_is_the_chain(campaign, world):
-    compared = 0
     run = campaign("reorgs", small=12, ci=192, night=10_000)
     for index, rng in run:
-        world.again(rng)
-        stored = truth.events_stored(CHAIN)
-        depth, kind = case(index)
-        world.writer.grow(rng, rng.randint(1, 4))
-        if rng.random() < 0.9:  # else the fork hits an index that lags
-            world.index()
-        assert play(world, run, rng, depth, kind) > 0
-        if rng.random() < 0.5:
-            world.writer.grow(rng, rng.randint(1, 2))
+        reorg_round(world, run, rng, *case(index))
+
+
+def reorg_round(world, run, rng, depth, kind):
+    world.again(rng)
+    stored = truth.events_stored(CHAIN)
+    world.writer.grow(rng, rng.randint(1, 4))
+    if rng.random() < 0.9:  # else the fork hits an index that lags
         world.index()
-        assert world.differences() == []
-        now = truth.events_stored(CHAIN)
-        assert now >= stored, "an event was deleted"
-        compared += now
-        run.note(events_written=compared)
+    assert play(world, run, rng, depth, kind) > 0
+    if rng.random() < 0.5:
+        world.writer.grow(rng, rng.randint(1, 2))
+    world.index()
+    assert world.differences() == []
+    now = truth.events_stored(CHAIN)
+    assert now >= stored, "an event was deleted"
+    run.note(events_written=run.notes.get("events_written", 0) + now)
 
 
 class Between:
@@ -94,24 +94,26 @@ class Between:
 def test_a_fork_in_the_middle_of_a_batch_leaves_no_mixture(campaign, world, monkeypatch):
     """Questions go out three at a time, and between any two of them the chain becomes another one, up to thrice."""
     with_chain(world.settings, finality=f"depth:{DEEP}", calls_per_batch=3)
-    world.indexer = Indexer(CHAIN, world.held)
     between = Between(monkeypatch)
-    run = campaign("reorgs-mid-batch", small=12, ci=128, night=10_000)
+    run = campaign("reorgs-mid-batch", small=12, ci=96, night=10_000)
     for index, rng in run:
-        world.again(rng)
-        depth, kind = case(index)
-        world.writer.grow(rng, rng.randint(1, 30), most=2)
-        for _ in range(rng.randint(1, 3)):
-            between.arm(rng.randint(2, 20), lambda depth=depth, kind=kind, rng=rng: play(world, run, rng, depth, kind))
-            with contextlib.suppress(RpcInconsistent):
-                while not between.has_fired and not world.indexer.step().is_idle:
-                    pass
-            # Whatever the step wrote is a state of one chain: every link and every event of the index hold together.
-            assert_is_one_chain(world)
-        between.left = None
-        world.writer.grow(rng, 1)
-        settle(world)
-        assert world.differences() == []
+        mid_batch_round(world, between, run, rng, *case(index))
+
+
+def mid_batch_round(world, between, run, rng, depth, kind):
+    world.again(rng)
+    world.writer.grow(rng, rng.randint(1, 30), most=2)
+    for _ in range(rng.randint(1, 3)):
+        between.arm(rng.randint(2, 20), lambda: play(world, run, rng, depth, kind))
+        with contextlib.suppress(RpcInconsistent):
+            while not between.has_fired and not world.indexer.step().is_idle:
+                pass
+        # Whatever the step wrote is a state of one chain: every link and every event of the index hold together.
+        assert_is_one_chain(world)
+    between.left = None
+    world.writer.grow(rng, 1)
+    settle(world)
+    assert world.differences() == []
 
 
 def settle(world):

@@ -212,7 +212,7 @@ FAULTS = (another_chain_id, another_chain, a_gap, a_stranger, no_money, a_suspen
 
 
 def test_each_wish_is_done_once_whatever_happens(campaign, office, deployer):
-    run = campaign("sender-faults", small=9, ci=180, night=10_000)
+    run = campaign("sender-faults", small=9, ci=108, night=10_000)
     for index, rng in run:
         office.strangers = 0
         office.begin(rng)
