@@ -95,9 +95,11 @@ class Crew:
         connections.close_all()
 
     def start_after(self, seconds):
-        """In a role: leaves the barrier with the others, then waits in a loop, because sleeping is too rough."""
+        """In a role: leaves the barrier with the others and waits, at the end in a loop: sleeping is too rough."""
         self.barrier.wait(WAIT_SECONDS)
         begun = time.monotonic()
+        if seconds > 0.001:
+            time.sleep(seconds - 0.001)
         while time.monotonic() - begun < seconds:
             pass
         return time.monotonic()
