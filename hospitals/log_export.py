@@ -9,8 +9,9 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
 
+from chain.artefacts import deployment
+from chain.gateway import checksum
 from chain.models import OutboxItem, Transaction
-from chain.selectors import contracts
 from chain.types import hex0x
 from hospitals import audit, audit_maps, keyring
 from hospitals.actors import Actor
@@ -88,12 +89,12 @@ def _transactions(refs: list[str]) -> dict[str, Transaction]:
 
 
 def _anchors(rows: list[Transaction]) -> list[dict[str, Any]]:
-    known = {bytes.fromhex(info.address[2:]): info for info in contracts(CHAIN)} if rows else {}
     return [
         {
             "chain": row.chain,
-            "chain_id": known[bytes(row.to)].chain_id,
-            "contract": known[bytes(row.to)].address,
+            "chain_id": deployment(row.chain).chain_id,
+            # The one that took it, in use still or not.
+            "contract": checksum(row.to),
             "organisation": hex0x(row.sender),
             "tx_hash": hex0x(row.mined_attempt.tx_hash),
             "block_number": row.block_number,
