@@ -24,7 +24,7 @@ from hospitals.actors import Actor
 from hospitals.errors import AuditUnavailable
 from hospitals.models import Membership, Organisation, Patient
 from hospitals.types import MembershipStatus, OrganisationStatus, PatientStatus
-from records import keys, tasks
+from records import keys
 from records.conf import conf
 from records.errors import GrantInvalid, NotFound
 from records.models import (
@@ -39,6 +39,7 @@ from records.models import (
     ScopeType,
     Wrap,
 )
+from records.wakeups import wake
 
 CHAIN = "MED"
 _WRAP_BATCH = 100
@@ -185,7 +186,7 @@ def grant_activate(*, grant_id: uuid.UUID, tx_hash: bytes | None, at: datetime) 
         )
         grant = AccessGrant.objects.select_related("hospital").get(pk=grant_id)
         if started == 1:
-            tasks.wake(tasks.wrap_grant, hospital_id=grant.hospital_id, grant_id=grant.pk)
+            wake("wrap", grant.hospital_id, grant.pk)
         elif grant.active_at is None:
             AccessGrant.objects.filter(pk=grant_id).update(active_at=at, recorded_tx_hash=tx_hash)
             if grant.state == GrantState.REVOKING and not grant.revoke_ref:
@@ -273,7 +274,7 @@ def _wraps_drop(grant: AccessGrant) -> None:
     wraps.delete()
     RecordVersion.objects.filter(pk__in=versions).update(rekey_requested_at=timezone.now())
     for pk in versions:
-        tasks.wake(tasks.rekey_version, hospital_id=grant.hospital_id, version_id=pk)
+        wake("rekey", grant.hospital_id, pk)
 
 
 def _revoke_enqueue(grant: AccessGrant) -> None:

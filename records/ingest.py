@@ -25,13 +25,14 @@ from hospitals import audit, keyring, roles
 from hospitals.actors import Actor
 from hospitals.models import Organisation, Patient
 from hospitals.roles import Permission
-from records import crypto, tasks
+from records import crypto
 from records.conf import conf
 from records.decisions import is_restricted
 from records.errors import Conflict, NotFound, QuotaExceeded, RecordsError, StorageFull, UploadRefused
 from records.inspection import HEAD_BYTES, Refusal, head_check, name_check
 from records.models import Category, Chains, Purpose, Record, RecordStatus, StorageUsage, Upload
 from records.storage import StagingFile, blob_store
+from records.wakeups import wake
 
 TITLE_MAX = 120
 # Django gives up on a whole request when one file name is over 1 KiB; here such a file gets its own answer.
@@ -317,7 +318,7 @@ def _receive(
             purpose=Purpose.TREATMENT,
             detail={"upload": str(upload.pk), "chains": chains},
         )
-        tasks.wake(tasks.seal_upload, hospital_id=hospital.pk, upload_id=upload.pk)
+        wake("seal", hospital.pk, upload.pk)
         # Before the commit: an error just after it must not let the request's clean-up take what a row names. If the
         # commit itself fails, the file is an orphan, and the scrub removes it.
         file.keep()

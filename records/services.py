@@ -14,7 +14,7 @@ from hospitals import audit, keyring, roles
 from hospitals.actors import Actor
 from hospitals.models import Patient
 from hospitals.roles import Permission
-from records import crypto, gate, tasks
+from records import crypto, gate
 from records.errors import Conflict, GrantInvalid, NotFound
 from records.grants import grant_create, grant_revoke
 from records.ingest import quota_give_back, quota_take, upload_receive, version_add
@@ -32,6 +32,7 @@ from records.models import (
 )
 from records.receipts import receipt_build
 from records.storage import blob_store
+from records.wakeups import wake
 
 __all__ = [
     "grant_create",
@@ -71,7 +72,7 @@ def upload_retry(*, actor: Actor, upload: Upload) -> Upload:
         if again != 1:
             raise Conflict("This upload is not waiting for another try.")
         _log(actor, upload, "records.upload.retried")
-        tasks.wake(tasks.seal_upload, hospital_id=upload.hospital_id, upload_id=upload.pk)
+        wake("seal", upload.hospital_id, upload.pk)
     upload.refresh_from_db()
     return upload
 
@@ -219,7 +220,7 @@ def _move_upload(
         purpose=Purpose.TREATMENT,
         detail={"upload": str(upload.pk), "chains": version.chains},
     )
-    tasks.wake(tasks.seal_upload, hospital_id=hospital.pk, upload_id=upload.pk)
+    wake("seal", hospital.pk, upload.pk)
     return upload
 
 

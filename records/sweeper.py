@@ -14,10 +14,11 @@ from chain.models import ItemState
 from hospitals.tenancy import all_tenants, tenant
 from records.conf import conf
 from records.epochs import epoch_retire
+from records.grants import grant_expire
 from records.ingest import quota_give_back
 from records.models import AccessGrant, Epoch, GrantState, RecordVersion, Upload, UploadState, Wrap
 from records.storage import blob_store
-from records.tasks import Runner
+from records.wakeups import Runner
 
 log = logging.getLogger(__name__)
 _BATCH = 100
@@ -53,8 +54,6 @@ def sweep_once(run: Runner, *, grace_seconds: int = _GRACE_SECONDS) -> int:
 
 def grants_expire() -> int:
     """Ended grants lose their wraps. The gate did not wait for this: it reads the clock itself."""
-    from records.grants import grant_expire
-
     with all_tenants("find ended grants"):
         rows = list(
             AccessGrant.objects.filter(

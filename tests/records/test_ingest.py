@@ -226,12 +226,12 @@ def test_an_upload_survives_a_dead_queue(people, monkeypatch, django_capture_on_
     """The message is lost; the row is there, and the sweeper finishes it."""
     from kombu.exceptions import OperationalError
 
-    from records import tasks
+    from records import wakeups
 
     def down(*args, **kwargs):
         raise OperationalError("no broker")
 
-    monkeypatch.setattr(tasks.seal_upload, "apply_async", down)
+    monkeypatch.setattr(wakeups.current_app, "send_task", down)
     with django_capture_on_commit_callbacks(execute=True):
         upload = receive(people.alice, people.pat_a, sealed_file())
     work()
@@ -243,10 +243,10 @@ def test_an_upload_survives_a_dead_queue(people, monkeypatch, django_capture_on_
 def test_messages_hold_ids_only(people, monkeypatch, django_capture_on_commit_callbacks):
     import json
 
-    from records import tasks
+    from records import wakeups
 
     sent = []
-    monkeypatch.setattr(tasks.seal_upload, "apply_async", lambda kwargs: sent.append(kwargs))
+    monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, kwargs, **rest: sent.append(kwargs))
     with django_capture_on_commit_callbacks(execute=True):
         receive(people.alice, people.pat_a, sealed_file())
     assert set(sent[0]) == {"hospital_id", "upload_id"} and len(json.dumps(sent[0])) < 512
