@@ -1,7 +1,10 @@
 """A chain for these campaigns: deep finality, an organisation whose key the campaign holds, blocks to take away."""
 
+import contextlib
+
 import pytest
 
+from chain.errors import RpcUnavailable
 from chain.gateway import gateways_close
 from chain.indexer import Indexer, events_reset
 from chain.leases import lease_release, lease_take
@@ -38,10 +41,17 @@ class World:
             self.writer.grow(rng, 1, most=2)
         events_reset(CHAIN, held=self.held)
         self.indexer = Indexer(CHAIN, self.held)
-        self.index()
+        self.settle()
 
     def lease(self, job):
         return lease_take(name=f"{job}:{CHAIN}", holder="campaign", seconds=36_000)
+
+    def settle(self):
+        """Like the worker's loop: after a contradiction or a node that was too slow it looks again."""
+        for _ in range(20):
+            with contextlib.suppress(RpcUnavailable):
+                return self.index()
+        return self.index()
 
     def index(self, *, most=2000):
         """Until nothing is left to do; the node may take steps back meanwhile."""

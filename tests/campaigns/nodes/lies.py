@@ -8,7 +8,7 @@ import json
 
 from tests.fakes.proxy import Http
 
-READ_SECONDS = 0.15
+READ_SECONDS = 0.4
 
 
 # -- whole answers: fn(raw, rng) -> bytes or Http --------------------------------------------------------------------
@@ -35,7 +35,7 @@ def down(raw, rng):
 
 
 def stall(raw, rng):
-    return Http(raw, delay=2 * READ_SECONDS)
+    return Http(raw, delay=1.5 * READ_SECONDS)
 
 
 def drip(raw, rng):

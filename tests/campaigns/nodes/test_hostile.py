@@ -40,7 +40,7 @@ def faults(index):
 
 def test_a_hostile_node_puts_nothing_wrong_into_the_index(campaign, world, proxy):
     with_chain(world.settings, rpc_url=proxy.url, finality="depth:5", read_seconds=lies.READ_SECONDS)
-    run = campaign("hostile-index", small=36, ci=216, night=20_000)
+    run = campaign("hostile-index", small=20, ci=148, night=20_000)
     for index, rng in run:
         index_round(world, proxy, run, rng, faults(index), faults(rng.randrange(1000)))
 
@@ -63,22 +63,15 @@ def index_round(world, proxy, run, rng, *whats):
                 if truth.is_begun(CHAIN):
                     assert world.differences(to_head=False) == [], what.__name__
     liar.stop()
-    settle(world)
+    world.settle()
     assert world.differences() == []
-
-
-def settle(world):
-    for _ in range(20):
-        with contextlib.suppress(ChainError):
-            return world.index()
-    return world.index()
 
 
 def test_a_hostile_node_makes_no_wish_lost_or_done_twice(campaign, world, proxy):
     """Sender and indexer behind the liar; counted on the real chain: one anchor for each leaf, no nonce without one."""
     with_chain(world.settings, rpc_url=proxy.url, finality="depth:3", read_seconds=lies.READ_SECONDS)
     sender = Sender(CHAIN, world.lease("sender"))
-    run = campaign("hostile-send", small=24, ci=216, night=10_000)
+    run = campaign("hostile-send", small=16, ci=148, night=10_000)
     for index, rng in run:
         send_round(world, sender, proxy, run, rng, faults(index), faults(rng.randrange(1000)))
 
@@ -111,7 +104,7 @@ def send_round(world, sender, proxy, run, rng, *whats):
             world.indexer.step()
         if not OutboxItem.objects.filter(state__in=UNSETTLED).exists():
             break
-    settle(world)
+    world.settle()
     assert world.differences() == []
     assert list(OutboxItem.objects.exclude(state="final").values_list("ref", "state", "error")) == []
     assert_anchored_once(world, leaves, nonce, first)
@@ -163,7 +156,7 @@ def test_what_one_node_alone_can_hide_a_second_one_shows(campaign, world, proxy)
         if is_wrong:
             events_reset(CHAIN, held=world.held)
             world.indexer = Indexer(CHAIN, world.held)
-            settle(world)
+            world.settle()
         assert not Finding.objects.filter(chain=CHAIN, cleared_at__isnull=True).exists()
         assert world.differences() == []
         run.note(found_by_second_node=found, refused_at_once=refused)

@@ -112,18 +112,8 @@ def mid_batch_round(world, between, run, rng, depth, kind):
         assert_is_one_chain(world)
     between.left = None
     world.writer.grow(rng, 1)
-    settle(world)
+    world.settle()
     assert world.differences() == []
-
-
-def settle(world):
-    """An indexer that meets a contradiction looks again later, like the worker's loop does."""
-    for _ in range(5):
-        try:
-            return world.index()
-        except RpcInconsistent:
-            continue
-    return world.index()
 
 
 def assert_is_one_chain(world):
