@@ -158,7 +158,8 @@ class Insider:
             return
         for row in rows:
             if row is new:
-                like = OutboxItem.objects.filter(ref=rows[max(0, row.seq - 2)].chain_ref).first()
+                neighbour = rows[row.seq - 2] if row.seq > 1 else rows[1]
+                like = OutboxItem.objects.get(ref=neighbour.chain_ref)
                 OutboxItem.objects.create(
                     chain=like.chain, sender=like.sender, lane=like.lane, ref=row.chain_ref, leaf=row.leaf,
                     state=like.state, transaction=like.transaction, leaf_index=None,
