@@ -118,6 +118,7 @@ def mid_batch_round(world, between, run, rng, depth, kind):
 
 def assert_is_one_chain(world):
     blocks = truth.blocks_of(CHAIN, truth.state_of(CHAIN)[2])
+    assert blocks, "the cursor stands where no block is stored"
     hashes = {number: block_hash for number, block_hash, _ in blocks}
     assert all(hashes.get(number - 1, parent) == parent for number, _, parent in blocks)
     for row in truth.index_events(CHAIN, blocks[0][0], 2**62).rows:
