@@ -173,3 +173,18 @@ def test_a_second_worker_waits_and_takes_over_when_the_first_stops(hospital, cha
     stops[1].set()
     assert pair[1].turn() == 0
     assert Lease.objects.get(name="sender:SUP").fence == 2
+
+
+def test_a_final_block_can_be_asked_about_after_thousands_of_others(chains):
+    """The chains of the tests forget old states; each test stands on blocks of its own."""
+    from tests.chain_fixtures import DEPTH
+
+    med = chains["MED"]
+    snapshot = med.snapshot()
+    med.mine(1100)
+    med.revert(snapshot)
+    med.mine(DEPTH + 1)
+    final = hex(med.head - DEPTH)
+    assert med.rpc("eth_call", {"to": "0x" + "11" * 20, "data": "0x"}, final) == "0x"
+    with pytest.raises(RuntimeError, match="BlockOutOfRange"):
+        med.rpc("eth_call", {"to": "0x" + "11" * 20, "data": "0x"}, hex(med.head - 2 * DEPTH - 2))
