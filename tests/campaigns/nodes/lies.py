@@ -326,10 +326,10 @@ def a_log_left_out(liar, method, params, answer):
 def a_value_changed(liar, method, params, answer):
     if not some_logs(method, answer):
         return False
-    log = liar.rng.choice(answer["result"])
-    topics = log["topics"]
-    if len(topics) < 2:
+    logs = [log for log in answer["result"] if len(log["topics"]) > 1]
+    if not logs:
         return False
+    topics = liar.rng.choice(logs)["topics"]
     last = topics[-1]
     topics[-1] = last[:-1] + liar.rng.choice([digit for digit in "0123456789abcdef" if digit != last[-1].lower()])
     return True
