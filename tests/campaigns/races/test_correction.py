@@ -113,5 +113,5 @@ def test_planted_defect_is_found_a_stopped_reader_still_counts(desk, monkeypatch
     )
     desk.open()
     with pytest.raises(Violation, match="a key was made for a reader"):
-        for _ in range(20):
-            desk.play(random.Random(5))
+        for index in range(150):  # the moment has to be met; on a quiet machine the first few do
+            desk.play(random.Random(index))
