@@ -93,6 +93,7 @@ class Background:
         """As the loops around the jobs do: an error is noted, the lease given back, and after a while it goes on."""
         from chain.errors import ChainError, LeaseLost
         from chain.leases import lease_release
+        from chain.models import Lease
 
         try:
             return job()
@@ -100,6 +101,8 @@ class Background:
             raise
         except (ChainError, Injected) as error:
             self.journal.write("trouble", error=f"{type(error).__name__}: {error}")
+            if not all(Lease.objects.filter(name=h.name, holder=h.holder, fence=h.fence).exists() for h in self.held):
+                raise LeaseLost("somebody else is at work: the loop would wait for them to end") from error
             while self.held:
                 lease_release(self.held.pop())
             time_passes()
