@@ -24,8 +24,8 @@ import django
 from bench import chain_node, measure
 from portal import env
 
-LEAVES = 20_000
-WAITING, HANDED_OVER = 40, 4_000  # records of the two reference ways
+LEAVES = 60_000  # most of a minute, so that the last blocks until finality weigh little
+WAITING, HANDED_OVER = 40, 3_000  # records of the two reference ways
 A_COMMIT = 50
 WAIT_SECONDS = 300
 
@@ -182,7 +182,9 @@ def reference(node: chain_node.Node) -> dict[str, float]:
         key, value = text(f"record-{number:08d}".encode()), text(secrets.token_hex(23).encode())
         head = (64).to_bytes(32, "big") + (64 + len(key)).to_bytes(32, "big")
         data = "0x" + selector + (head + key + value).hex()
-        return {"from": sender, "to": store, "data": data, "nonce": hex(nonce), "gas": hex(300_000)}
+        # A price that full blocks do not overtake: otherwise they would wait for ever.
+        price = {"gas": hex(120_000), "gasPrice": hex(10**13)}
+        return {"from": sender, "to": store, "data": data, "nonce": hex(nonce), **price}
 
     def one(number: int) -> None:
         nonlocal nonce
